@@ -1,0 +1,53 @@
+"""The papers' architectures, by name: a network from its spec, and the spec that the paper uses.
+
+To add one: write its file, add its row to ``ARCHITECTURES``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import nn
+
+from ..core.model import Classifier, ModelSpec
+from ..errors import OptionError
+from . import badnets_mnist, deepid, gtsrb, mnist
+
+
+@final
+@dataclass(frozen=True)
+class Architecture:
+    """A network for any ``ModelSpec`` of fitting size, and the spec it has in its paper."""
+
+    build: Callable[[ModelSpec], nn.Module]
+    spec: ModelSpec
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "badnets-mnist": Architecture(badnets_mnist.BadNetsMnist, badnets_mnist.SPEC),
+    "deepid": Architecture(deepid.DeepID, deepid.SPEC),
+    "gtsrb": Architecture(gtsrb.Gtsrb, gtsrb.SPEC),
+    "mnist": Architecture(mnist.Mnist, mnist.SPEC),
+}
+
+
+def architecture(name: str) -> Architecture:
+    """Look an architecture up.
+
+    Raises:
+        OptionError: there is none of that name.
+    """
+    if name not in ARCHITECTURES:
+        raise OptionError(
+            f"no architecture is called {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}, "
+            "or name your own as path/to/file.py:factory"
+        )
+    return ARCHITECTURES[name]
+
+
+def untrained(name: str, spec: ModelSpec, *, seed: int) -> Classifier:
+    """A classifier with random weights; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Classifier(architecture(name).build(spec), spec)

@@ -1,0 +1,1 @@
+"""The nouns of gifthorse. No algorithm lives here, and nothing of ours but ``errors`` is imported."""

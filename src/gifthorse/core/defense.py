@@ -1,0 +1,133 @@
+"""The three kinds of defence. Each is given the model and clean samples, never anything of an attack."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, final
+
+from torch import Tensor
+
+from .data import Samples
+from .model import Classifier
+from .progress import Progress, silent
+from .spec import Spec
+from .verdict import Verdict
+
+
+class Detector(ABC):
+    """Says whether a model has a backdoor. The model is left bit-identical, in eval mode, without hooks."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
+        """Examine ``model`` with the help of ``clean`` samples.
+
+        Raises:
+            DataError: the samples do not fit the model.
+        """
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """A repaired model, and the evidence.
+
+    Attributes:
+        model: a new model; the one handed in is untouched.
+        accepted: whether it kept the accuracy budget and lost the recovered triggers.
+        reason: one sentence that says why.
+        accuracy_before: on the held-out clean samples.
+        accuracy_after: on the same samples.
+        flip_rate_before: per target, of the recovered trigger on the held-out samples.
+        flip_rate_after: on the same samples.
+        held_out: how many samples these were measured on.
+        spec: the method and its options.
+        seed: of the repair.
+    """
+
+    model: Classifier
+    accepted: bool
+    reason: str
+    accuracy_before: float
+    accuracy_after: float
+    flip_rate_before: dict[int, float]
+    flip_rate_after: dict[int, float]
+    held_out: int
+    spec: Spec
+    seed: int
+
+
+class Repairer(ABC):
+    """Makes a new model that does not obey, from the model, clean samples and a verdict."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def repair(
+        self, model: Classifier, clean: Samples, verdict: Verdict, *, seed: int, progress: Progress = silent
+    ) -> Repaired:
+        """A new classifier, chosen on clean samples that it was not trained on."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Screening:
+    """What a guard says of images.
+
+    Attributes:
+        labels: ``(N,)`` the model's answers.
+        scores: ``(N,)``, higher is more suspicious.
+        rejected: ``(N,)`` bool; an image whose score is NaN is rejected.
+    """
+
+    labels: Tensor
+    scores: Tensor
+    rejected: Tensor
+
+
+class Guard(ABC):
+    """A calibrated filter in front of a model."""
+
+    @abstractmethod
+    def screen(self, images: Tensor) -> Screening:
+        """Answer and judge ``images`` ``(N, C, H, W)``, uint8 or floats in [0, 1]."""
+
+    @abstractmethod
+    def state(self) -> "GuardState":
+        """All that is needed to make the guard again beside the same model."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GuardState:
+    """A guard without its model, as it is written to a file.
+
+    Attributes:
+        spec: the filter and its options.
+        seed: of the calibration.
+        tensors: what calibration kept.
+        facts: JSON values that calibration found (threshold, samples used, …).
+    """
+
+    spec: Spec
+    seed: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+class Filter(ABC):
+    """A recipe for a guard."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def calibrate(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Guard:
+        """Fit the guard to ``model`` on ``clean`` samples.
+
+        Raises:
+            DataError: too few samples for the false rejection rate asked for; says how many are needed.
+        """
+
+    @abstractmethod
+    def restore(self, model: Classifier, state: GuardState) -> Guard:
+        """The guard that ``state`` was taken from, in front of ``model``."""

@@ -1,0 +1,99 @@
+"""NumPy archives: arrays ``images`` and ``labels``, and ``class_names`` if there are any. Nothing is unpickled."""
+
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.data import Samples
+from ..errors import DataError
+from .images import Size, as_tensor, resize
+
+NAMES = ("images", "labels", "class_names")
+CHANNELS = {1, 3}
+
+# What NumPy and zipfile are known to raise on damaged files.
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, TypeError, SyntaxError, LookupError, RuntimeError, MemoryError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
+
+
+def load_npz(path: Path, *, size: Size | None = None) -> Samples:
+    """The samples in an archive.
+
+    ``images`` is ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``: uint8, or floats in [0, 1], which are rounded
+    to 256 levels.
+
+    Raises:
+        DataError: the archive is damaged or holds Python objects; an array is missing, or of another shape or type.
+    """
+    arrays = _read(path)
+    if missing := {"images", "labels"} - arrays.keys():
+        raise DataError(
+            f"{path}: there is no array {' and no array '.join(sorted(missing))}, only {', '.join(arrays) or 'nothing'}"
+            "; save it with numpy.savez(file, images=…, labels=…)"
+        )
+    images = _channels_first(_as_bytes(arrays["images"], path), path)
+    labels = arrays["labels"]
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{path}: labels must be whole numbers, got {labels.dtype}; number the classes from 0")
+    names = arrays.get("class_names", np.empty(0, dtype=np.str_))
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise DataError(f"{path}: class_names must be a row of strings, got {names.dtype} {names.shape}")
+    pixels = torch.from_numpy(images)
+    if size and len(images):
+        rows = [image.transpose(1, 2, 0) if image.shape[0] == 3 else image[0] for image in images]
+        pixels = as_tensor([resize(np.ascontiguousarray(row), size) for row in rows])
+    return Samples(pixels, torch.from_numpy(labels.astype(np.int64)), tuple(map(str, names)), str(path))
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of interest; without any, all that there are, unread, for the message that names them."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: is a single array, not an archive; save it with numpy.savez")
+            arrays = {name: archive[name] for name in NAMES if name in archive.files}
+            others = {name: np.empty(0) for name in archive.files if name not in NAMES}
+    except _DAMAGED as cause:
+        pickled = "allow_pickle" in str(cause)
+        why = "it holds Python objects, which could run code" if pickled else f"is the file complete? {cause}"
+        way_out = "save plain numbers and strings" if pickled else "save it again with numpy.savez"
+        raise DataError(f"{path}: cannot be read as npz ({why}); {way_out}") from cause
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy hands out what is no array as bytes
+            raise DataError(f"{path}: {name} is not an array; save it again with numpy.savez")
+    return arrays | others
+
+
+def _as_bytes(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
+        raise DataError(f"{path}: images must be uint8 or floats in [0, 1], got {images.dtype}; convert to uint8")
+    low, high = (images.min(), images.max()) if images.size else (0, 0)
+    if not (low >= 0 and high <= 1):  # NaN comes here too
+        raise DataError(
+            f"{path}: images that are floats must be in [0, 1], got {low:g} to {high:g}; scale them, or save uint8"
+        )
+    return (images.astype(np.float32) * 255).round().astype(np.uint8)
+
+
+def _channels_first(images: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    if images.ndim == 3:
+        return images[:, None]
+    rule = "images must be (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels C"
+    if images.ndim != 4 or CHANNELS.isdisjoint({images.shape[1], images.shape[3]}):
+        raise DataError(f"{path}: {rule}, got {images.shape}; transpose the array, or drop its alpha channel")
+    if {images.shape[1], images.shape[3]} <= CHANNELS:
+        raise DataError(f"{path}: {rule}, and {images.shape} could mean either; make the images larger")
+    return images if images.shape[1] in CHANNELS else np.ascontiguousarray(images.transpose(0, 3, 1, 2))

@@ -1,0 +1,102 @@
+"""Parquet files as Hugging Face writes them: a column of encoded images, one of labels, class names in the schema."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..core.data import Samples
+from ..errors import DataError, OptionError
+from .images import Size, decode_all
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "labels")
+
+
+def load_parquet(path: Path, *, split: str = "test", size: Size | None = None) -> Samples:
+    """All rows of a file, or of the file ``{split}.parquet`` in a folder.
+
+    Raises:
+        OptionError: the folder has no such file, or pyarrow is not installed.
+        DataError: the file is damaged, its columns are others, or an image cannot be read.
+    """
+    file = _split_in(path, split) if path.is_dir() else path
+    table = _read(file)
+    image, label = choose_columns(table.column_names, source=str(file))
+    labels = _labels(table.column(label), f"{file}: column {label}")
+    encoded = ((f"{file}: row {row}", data) for row, data in enumerate(_encoded(table.column(image), file, image)))
+    images = decode_all(encoded, source=str(file), size=size)
+    return Samples(images, labels, _class_names(table.schema.metadata, label), str(file))
+
+
+def choose_columns(names: Sequence[str], *, source: str) -> tuple[str, str]:
+    """The column of images and that of labels among ``names``.
+
+    Raises:
+        DataError: one is missing.
+    """
+    images = [name for name in IMAGE_COLUMNS if name in names]
+    labels = [name for name in LABEL_COLUMNS if name in names]
+    if not images or not labels:
+        raise DataError(
+            f"{source}: needs a column of images ({' or '.join(IMAGE_COLUMNS)}) and one of labels "
+            f"({' or '.join(LABEL_COLUMNS)}), but has {', '.join(names) or 'none'}; rename the columns"
+        )
+    return images[0], labels[0]
+
+
+def _split_in(folder: Path, split: str) -> Path:
+    if not (folder / f"{split}.parquet").is_file():
+        found = ", ".join(sorted(file.stem for file in folder.glob("*.parquet"))) or "none"
+        raise OptionError(f"{folder}: there is no {split}.parquet; splits in this folder: {found}")
+    return folder / f"{split}.parquet"
+
+
+def _read(file: Path) -> "pa.Table":
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+        import pyarrow.parquet as pq  # noqa: PLC0415
+    except ImportError as cause:
+        raise OptionError(f"{file}: reading parquet needs pyarrow; pip install 'gifthorse[data]'") from cause
+    try:
+        with pq.ParquetFile(file) as parquet:
+            str(parquet.schema_arrow)  # decodes every name, nested ones too: a damaged one is found here
+            wanted = [name for name in parquet.schema_arrow.names if name in (*IMAGE_COLUMNS, *LABEL_COLUMNS)]
+            # With the columns of interest missing, the message is to name those that are there.
+            return parquet.read(wanted if len(wanted) > 1 else None)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
+        raise DataError(f"{file}: cannot be read as parquet ({cause}); is the file complete? Fetch it again") from cause
+
+
+def _labels(column: "pa.ChunkedArray", where: str) -> torch.Tensor:
+    if not str(column.type).startswith(("int", "uint")):
+        raise DataError(f"{where} must hold whole numbers, but is {column.type}; number the classes from 0")
+    if column.null_count:
+        raise DataError(f"{where} is empty in {column.null_count} rows; every image needs a label")
+    return torch.tensor(column.to_pylist(), dtype=torch.int64)
+
+
+def _encoded(column: "pa.ChunkedArray", file: Path, name: str) -> Iterator[bytes]:
+    if not (str(column.type).startswith("struct") and column.type.get_field_index("bytes") >= 0):
+        raise DataError(
+            f"{file}: column {name} must be a struct {{bytes, path}} of encoded images, but is {column.type}; "
+            "write it with the datasets library's Image feature"
+        )
+    for row, value in enumerate(image for chunk in column.chunks for image in chunk.field("bytes").to_pylist()):
+        if value is None:
+            raise DataError(f"{file}: row {row}: there are no image bytes; embed the images in the file")
+        yield value
+
+
+def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...]:
+    """Names only decorate, so that none are taken where the schema does not have them as Hugging Face writes them."""
+    try:
+        names: Any = json.loads((metadata or {})[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()

@@ -1,0 +1,250 @@
+"""Neural Cleanse: a backdoored label can be reached from all others by a much smaller change.
+
+Paper: Wang et al., "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks", IEEE S&P 2019,
+sections III to V.
+Differs: all labels are optimised together, and the less suspicious of them dropped rung by rung (successive
+halving); what decides is a p-value of the logarithms of the norms, not an anomaly index above 2, which honest models
+pass too; and a label is named only if its trigger also works on samples that the optimisation did not see.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.data import Samples
+from ..core.defense import Detector
+from ..core.model import Classifier
+from ..core.progress import Progress, silent
+from ..core.spec import Spec
+from ..core.verdict import LabelEvidence, Outcome, Verdict
+from ..errors import OptionError
+from ..inversion.search import SearchOptions, TriggerSearch
+from ..metrics import clopper_pearson, flip_rate
+from .outliers import FEWEST_NULL, anomaly_indices, label_p_values
+
+FEWEST_SAMPLES = 5
+WORKING_FLIP_RATE = 0.9  # a trigger that turns fewer samples than this is not what an attacker would use
+SMALL = 0.5  # a named label's trigger takes at most this share of a typical one's
+HELD_OUT_SHARE = 0.3
+MOST_HELD_OUT = 200
+
+
+@final
+@dataclass(frozen=True)
+class NeuralCleanse(Detector):
+    """Trigger inversion for every label, and an outlier test on the sizes.
+
+    Attributes:
+        rungs: optimisation steps of each rung of successive halving.
+        images_per_step: that each label meets in a step.
+        keep: share of all labels that goes on after a rung, the most suspicious ones.
+        lot: labels drawn by lot that are never dropped, so that the null is not censored; one in 20 if that is more.
+        finalists: labels whose trigger is refined at the end, beside those found.
+        final_steps: of that refinement.
+        final_images: that each finalist meets in a step.
+        learning_rate: of Adam.
+        flip_goal: share of a batch that must flip before the mask is pressed smaller, in (0, 1].
+        alpha: a p-value below it is a backdoor.
+        max_seconds: after which the scan stops with what it has.
+    """
+
+    name: ClassVar[str] = "neural-cleanse"
+    rungs: tuple[int, ...] = (50, 50, 50)
+    images_per_step: int = 16
+    keep: float = 0.25
+    lot: int = 16
+    finalists: int = 2
+    final_steps: int = 60
+    final_images: int = 64
+    learning_rate: float = 0.3
+    flip_goal: float = 0.99
+    alpha: float = 0.05
+    max_seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.rungs or not all(steps >= 1 for steps in self.rungs):
+            raise OptionError(f"rungs must be one or more step counts of at least 1, got {self.rungs}")
+        for option in ("images_per_step", "lot", "finalists", "final_images"):
+            if not getattr(self, option) >= 1:
+                raise OptionError(f"{option} must be at least 1, got {getattr(self, option)}")
+        for option in ("keep", "alpha"):
+            if not 0 < getattr(self, option) < 1:
+                raise OptionError(f"{option} must be between 0 and 1, got {getattr(self, option)}")
+        if not (self.final_steps >= 0 and self.max_seconds > 0):
+            raise OptionError("final_steps must be at least 0 and max_seconds above 0")
+        self._search_options()
+
+    def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
+        """Recover a trigger for every label and say whether one is unusually small."""
+        clean.check_fits(model.spec)
+        if obstacle := self._obstacle(model, clean):
+            return self._inconclusive(obstacle, seed)
+        return _Scan(self, model, clean, seed, progress).verdict()
+
+    def _search_options(self) -> SearchOptions:
+        return SearchOptions(learning_rate=self.learning_rate, flip_goal=self.flip_goal)
+
+    def _inconclusive(self, reason: str, seed: int) -> Verdict:
+        return Verdict(Outcome.INCONCLUSIVE, math.nan, (), (), reason, "none: the scan was not run", Spec.of(self), seed)
+
+    def _obstacle(self, model: Classifier, clean: Samples) -> str:
+        """Why a scan would mean nothing, or an empty string."""
+        if len(clean) < FEWEST_SAMPLES:
+            return f"{len(clean)} clean samples are too few; give at least {FEWEST_SAMPLES}, better some hundreds"
+        if len(clean.labels.unique()) < 2:
+            return "all clean samples have one label; give samples of at least 2 classes, better of all"
+        if model.spec.num_classes < FEWEST_NULL + 1:
+            return (
+                f"the model has {model.spec.num_classes} classes; an order statistic over the labels needs at least "
+                f"{FEWEST_NULL + 1}. Compare with honest models of the same kind instead"
+            )
+        answers = model.predict(clean.images)
+        if not torch.isfinite(answers).all():
+            return "the model answers NaN or infinity to some clean samples; check pixel range, mean and std"
+        if float((answers - answers[:1]).abs().max()) == 0:
+            return "the model gives one and the same answer to every sample; it has nothing to be triggered"
+        right = int((answers.argmax(1) == clean.labels).sum())
+        if clopper_pearson(right, len(clean))[0] <= 1 / model.spec.num_classes:
+            return (
+                f"the model labels {right} of {len(clean)} clean samples as they are labelled, no better than guessing; "
+                "check that the samples are its classes in its order, and its pixel range, mean, std and channel order"
+            )
+        return ""
+
+
+class _Scan:
+    """One run of ``NeuralCleanse`` on one model."""
+
+    def __init__(
+        self, method: NeuralCleanse, model: Classifier, clean: Samples, seed: int, progress: Progress
+    ) -> None:
+        self.method, self.model, self.seed, self.progress = method, model, seed, progress
+        self.began = time.monotonic()
+        self.deadline = self.began + method.max_seconds
+        self.held_out, self.seen = clean.split(HELD_OUT_SHARE, seed=seed)
+        self.labels = model.spec.num_classes
+        everyone = torch.arange(self.labels)
+        self.search = TriggerSearch(model, self.seen, everyone, options=method._search_options(), seed=seed)
+        drawn = min(self.labels, max(method.lot, self.labels // 20))
+        self.in_lot = torch.zeros(self.labels, dtype=torch.bool)
+        self.in_lot[torch.randperm(self.labels, generator=torch.Generator().manual_seed(seed))[:drawn]] = True
+        # What each label showed in the last rung that it was in.
+        self.norms = np.full(self.labels, np.nan)
+        self.scores = np.zeros(self.labels)
+        self.indices = np.zeros(self.labels)
+        self.p_values = np.ones(self.labels)
+        self.in_time = True
+
+    def verdict(self) -> Verdict:
+        active = torch.arange(self.labels)
+        for rung, steps in enumerate(self.method.rungs):
+            self._optimise(active, steps, self.method.images_per_step, f"scan {rung + 1}/{len(self.method.rungs)}")
+            self._judge(active)
+            if rung + 1 < len(self.method.rungs):
+                active = self._survivors(active, math.ceil(self.labels * self.method.keep ** (rung + 1)))
+        suspects = self._suspects()
+        final = torch.tensor(sorted({*suspects, *self._ranking()[: self.method.finalists].tolist()}))
+        self._optimise(final, self.method.final_steps, self.method.final_images, "refine")
+        return self._conclude(suspects)
+
+    def _optimise(self, active: Tensor, steps: int, images: int, what: str) -> None:
+        for step in range(steps):
+            if not self.in_time:
+                return
+            self.in_time = self.search.advance(active, images=images, deadline=self.deadline)
+            self.progress(what, done=step + 1, total=steps)
+
+    def _judge(self, active: Tensor) -> None:
+        """Compare the active labels with the lot, all of which have had the same number of steps."""
+        norms = self.search.norms.double().cpu().numpy()[active.numpy()]
+        lot = self.in_lot[active].numpy()
+        p_values = label_p_values(np.log(norms), lot, labels=self.labels)
+        self.norms[active] = norms
+        self.scores[active] = np.log(np.median(norms[lot]) / norms)
+        self.indices[active] = anomaly_indices(norms, norms[lot])
+        # One test a rung: the smallest counts, corrected for their number.
+        corrected = np.minimum(1.0, p_values * len(self.method.rungs))
+        self.p_values[active] = np.minimum(self.p_values[active], corrected)
+
+    def _survivors(self, active: Tensor, count: int) -> Tensor:
+        best = active[torch.from_numpy(self.norms[active]).argsort(stable=True)[:count]]
+        kept = self.in_lot.clone()
+        kept[best] = True
+        kept[self._suspects()] = True
+        return kept.nonzero().squeeze(1)
+
+    def _suspects(self) -> list[int]:
+        return np.flatnonzero(self.p_values < self.method.alpha).tolist()
+
+    def _ranking(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """All labels, the most suspicious first."""
+        return np.lexsort((-self.scores, self.p_values))
+
+    def _conclude(self, suspects: list[int]) -> Verdict:
+        evidence = {label: self._evidence(label) for label in range(self.labels)}
+        ranked = tuple(evidence[label] for label in self._ranking().tolist())
+        targets = tuple(e.label for e in ranked if e.label in suspects and _works(e) and e.score >= -math.log(SMALL))
+        p_value = float(self.p_values.min())
+        if targets:
+            outcome, reason = Outcome.BACKDOOR_FOUND, _found(ranked, targets)
+        elif not self.in_time:
+            outcome = Outcome.INCONCLUSIVE
+            reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
+        else:
+            outcome = Outcome.NO_BACKDOOR_FOUND
+            reason = "no label's trigger is unusually small beside the others'"
+            if suspects:
+                reason = (
+                    f"the smallest trigger (label {ranked[0].label}) is unusually small, but it is more than "
+                    f"{SMALL:.0%} of a typical one or fails on samples that it was not made on"
+                )
+        null = (
+            f"the model's own labels: the lower tail of the log norms of {int(self.in_lot.sum())} of {self.labels} labels, "
+            f"taken as exponential, at {len(self.method.rungs)} points of the search (Bonferroni); not a population of "
+            "clean models"
+        )
+        cost = {
+            "image_gradients": self.search.image_gradients,
+            "seconds": round(time.monotonic() - self.began, 2),
+            "precision": str(self.search.dtype).removeprefix("torch."),
+            "device": self.model.device.type,
+            "samples_seen": len(self.seen),
+            "samples_held_out": len(self.held_out),
+        }
+        return Verdict(outcome, p_value, targets, ranked, reason, null, Spec.of(self.method), self.seed, cost)
+
+    def _evidence(self, label: int) -> LabelEvidence:
+        trigger = self.search.trigger(label)
+        others = self.held_out.images[self.held_out.labels != label][:MOST_HELD_OUT]
+        return LabelEvidence(
+            label=label,
+            norm=trigger.norm,
+            flip_rate=flip_rate(self.model, trigger.apply(others.float() / 255), label) if len(others) else math.nan,
+            flips_of=len(others),
+            score=float(self.scores[label]),
+            anomaly_index=float(self.indices[label]),
+            p_value=float(self.p_values[label]),
+            steps=int(self.search.steps[label]),
+            trigger=trigger,
+        )
+
+
+def _works(evidence: LabelEvidence) -> bool:
+    """Whether the held-out samples leave it possible that the trigger works on at least ``WORKING_FLIP_RATE``."""
+    if evidence.flips_of == 0:
+        return True
+    return clopper_pearson(round(evidence.flip_rate * evidence.flips_of), evidence.flips_of)[1] >= WORKING_FLIP_RATE
+
+
+def _found(ranked: tuple[LabelEvidence, ...], targets: tuple[int, ...]) -> str:
+    first = next(evidence for evidence in ranked if evidence.label == targets[0])
+    named = "label " + str(targets[0]) if len(targets) == 1 else "labels " + ", ".join(map(str, targets))
+    return (
+        f"a change of {first.norm:.1f} pixels turns {first.flip_rate:.0%} of unseen samples to label {first.label}, "
+        f"{math.exp(first.score):.1f} times less than a typical label needs; found: {named}"
+    )

@@ -1,0 +1,35 @@
+"""Writing files so that they appear whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import GiftHorseError, OptionError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path in the folder of ``path``, which takes its place once the block has ended without an error.
+
+    Raises:
+        OptionError: nothing can be written there.
+        GiftHorseError: writing failed, as on a full disk.
+    """
+    if path.is_dir():
+        raise OptionError(f"{path} is a folder; give the name of a file to write")
+    if not path.parent.is_dir():
+        raise OptionError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OptionError(f"{path} cannot be written: the folder {path.parent} is read-only; choose another")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise GiftHorseError(
+            f"{path} cannot be written: {error.strerror or error}; make room, or choose another"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,155 @@
+"""Model files to classifiers, and back into the format that came in.
+
+To add a format: write its file (``interface.Format``), add its row to ``FORMATS``, add a row to the tests.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..arch import ARCHITECTURES
+from ..core.model import Classifier, Origin
+from ..errors import OptionError
+from ..files import whole_file
+from ..provenance.hashes import sha256
+from .fit import paired_names, tensors_of
+from .foreign import READ, refuse_foreign
+from .interface import Format
+from .keras_h5 import KerasH5
+from .network import build_network
+from .probe import probed
+from .safetensors import SafeTensors
+from .spec_file import SpecOptions, checked, merged, read_spec, spec_path, write_spec
+from .state_dict import StateDict
+
+__all__ = ["FORMATS", "load_model", "save_model"]
+
+FORMATS: dict[str, Format] = {
+    "keras-h5": KerasH5(),
+    "safetensors": SafeTensors(),
+    "state-dict": StateDict(),
+}
+
+
+def load_model(
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    device: str | torch.device = "cpu",
+    fallback_input_shape: tuple[int, int, int] | None = None,
+    **options: Any,  # noqa: ANN401 - the fields of ModelSpec, checked by SpecOptions
+) -> Classifier:
+    """Read a model file; no code that is in it is run.
+
+    What is not stated in ``options`` is taken from the TOML beside the file (``model.pth.toml``), then from the
+    built-in architecture, then found out by running the network on a few random images.
+
+    Args:
+        path: safetensors, a PyTorch state dict, or Keras ``.h5`` weights; known by its bytes.
+        arch: a built-in name, or ``path/to/file.py:factory``, **which is run**: a function or class that takes no
+            argument or the ``ModelSpec``, and returns the network. None finds the built-in one that fits.
+        device: where the model is put.
+        fallback_input_shape: ``(C, H, W)`` where nothing else tells it, such as that of the user's samples.
+        options: fields of ``ModelSpec``.
+
+    Raises:
+        OptionError: no such file, an unknown option, or too little is known.
+        UnsafeFileError: opening the file would run code.
+        ModelFileError: the file is damaged, or of another format.
+        ArchitectureError: the weights do not fit the architecture.
+        UnsupportedModelError: NaN or infinite weights.
+    """
+    path = Path(path)
+    target = _device(device)
+    said = checked({"arch": arch, **options}, where="options")
+    _check_file(path)
+    beside = read_spec(path)
+    stated = merged(said, beside)
+    if said.arch is None and beside.arch is not None:
+        _refuse_unnamed_code(beside, path)
+    file_format = next((one for one in FORMATS.values() if one.recognise(path)), None) or refuse_foreign(path)
+    origin_bytes = sha256(path), path.stat().st_size
+    network, spec, name = build_network(
+        file_format.read(path),
+        stated.arch,
+        stated.stated(),
+        fallback_input_shape,
+        by_order=file_format.by_order,
+        path=path,
+    )
+    origin = Origin(path, file_format.name, name, *origin_bytes)
+    return probed(network, spec, stated.stated(), origin, target)
+
+
+def save_model(model: Classifier, path: str | Path) -> None:
+    """Write a model file and the TOML beside it, each whole or not at all.
+
+    The format is the one that the model came in, unless the name ends as those of another one do. Names and number
+    formats of the weights, and all else that was in the file, are kept as long as that file is there unchanged.
+
+    Raises:
+        OptionError: nothing can be written there, or no format has such names.
+    """
+    path = Path(path)
+    file_format = _format_to_write(path, model.origin)
+    weights = {name: tensor.detach().cpu() for name, tensor in tensors_of(model.network).items()}
+    template = _template(file_format, model.origin)
+    if template is not None:
+        names = paired_names(weights, file_format.read(template), by_order=file_format.by_order)
+        if names.keys() == weights.keys():
+            weights = {names[name]: tensor for name, tensor in weights.items()}
+        else:  # the network has renamed what it loaded
+            template = None
+    with whole_file(path) as temporary:
+        file_format.write(temporary, weights, template)
+    write_spec(path, model.spec, model.origin.arch if model.origin else None)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise OptionError(f"{path} is a folder; give the model file itself ({READ})")
+    if not path.is_file():
+        raise OptionError(f"there is no file {path}; give a model file ({READ})")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _refuse_unnamed_code(beside: SpecOptions, path: Path) -> None:
+    """The TOML may come from the same stranger as the model, so it cannot name code to run."""
+    if beside.arch not in ARCHITECTURES and ":" in str(beside.arch):
+        raise OptionError(
+            f"{spec_path(path)} names code as the architecture, {beside.arch}; that is run only if you name it "
+            "yourself, as arch"
+        )
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except Exception as error:  # each back end has its own
+        raise OptionError(
+            f"device {str(device)!r} is not to be had here: {' '.join(str(error).split())[:200]}"
+        ) from error
+    return found
+
+
+def _format_to_write(path: Path, origin: Origin | None) -> Format:
+    if origin is not None and path.suffix == origin.path.suffix:
+        return FORMATS[origin.format]
+    for one in FORMATS.values():
+        if path.suffix in one.suffixes:
+            return one
+    if origin is not None:
+        return FORMATS[origin.format]
+    suffixes = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
+    raise OptionError(f"{path}: no format has names that end so; choose one of {suffixes}")
+
+
+def _template(file_format: Format, origin: Origin | None) -> Path | None:
+    if origin is None or origin.format != file_format.name or not origin.path.is_file():
+        return None
+    return origin.path if sha256(origin.path) == origin.sha256 else None

@@ -1,0 +1,93 @@
+"""What a user says of a model, in options or in a TOML file beside it: ``model.pth`` has ``model.pth.toml``."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from ..core.model import ChannelOrder, Layout, ModelSpec, Outputs
+from ..errors import OptionError
+from ..files import whole_file
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, int | float) else value
+
+
+Channels = Annotated[tuple[float, ...] | None, BeforeValidator(_as_tuple)]
+
+
+@final
+class SpecOptions(BaseModel):
+    """What was stated; None is not stated. The fields are those of ``ModelSpec``, and the architecture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    arch: str | None = None
+    input_shape: tuple[int, int, int] | None = None
+    num_classes: int | None = None
+    pixel_range: tuple[float, float] | None = None
+    mean: Channels = None
+    std: Channels = None
+    channel_order: ChannelOrder | None = None
+    layout: Layout | None = None
+    outputs: Outputs | None = None
+
+    def stated(self) -> dict[str, Any]:
+        """The fields of ``ModelSpec`` that are stated."""
+        return self.model_dump(exclude_none=True, exclude={"arch"})
+
+
+def checked(values: Mapping[str, object], *, where: str) -> SpecOptions:
+    """The options, checked.
+
+    Raises:
+        OptionError: an unknown name, or a value of the wrong kind.
+    """
+    try:
+        return SpecOptions.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        known = ", ".join(SpecOptions.model_fields)
+        if first["type"] == "extra_forbidden":
+            raise OptionError(f"{where}: there is no {name!r}; choose from {known}") from error
+        raise OptionError(f"{where}: {name} is {first['input']!r}: {first['msg']}") from error
+
+
+def spec_path(model_path: Path) -> Path:
+    """Where the TOML of a model file is."""
+    return model_path.with_name(f"{model_path.name}.toml")
+
+
+def read_spec(model_path: Path) -> SpecOptions:
+    """What the TOML beside a model says; nothing, if there is none.
+
+    Raises:
+        OptionError: it is no TOML, or breaks a rule.
+    """
+    path = spec_path(model_path)
+    if not path.is_file():
+        return SpecOptions()
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise OptionError(f"{path} cannot be read as TOML: {error}; correct it, or remove it") from error
+    return checked(values, where=str(path))
+
+
+def write_spec(model_path: Path, spec: ModelSpec, arch: str | None) -> None:
+    """Write the TOML beside a model file, with every field."""
+    values: dict[str, Any] = {} if arch is None else {"arch": arch}
+    values |= {name: getattr(spec, name) for name in SpecOptions.model_fields if name != "arch"}
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in values.items()]  # TOML, for strings and numbers
+    with whole_file(spec_path(model_path)) as temporary:
+        temporary.write_text("# What gifthorse knows of the model beside this file.\n" + "".join(lines), "utf-8")
+
+
+def merged(options: SpecOptions, file: SpecOptions) -> SpecOptions:
+    """What ``options`` say, and where they do not, what ``file`` says."""
+    return file.model_copy(update=options.model_dump(exclude_none=True))

@@ -1,0 +1,191 @@
+"""PyTorch state dicts, alone or inside a checkpoint, in the zip format and in the one before it.
+
+The file is a pickle. Its opcodes are checked first, and it is then opened by torch with ``weights_only=True``.
+"""
+
+import io
+import mmap
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
+from ..provenance.pickles import PickleScan, scan_pickle
+from .interface import Format, head, reading
+
+ZIP_MAGIC = b"PK\x03\x04"
+LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a whole pickle, behind its two bytes of protocol
+LEGACY_PICKLES = 5  # magic number, protocol version, system, the object, keys of its storages
+NEWEST_PROTOCOL = b"\x05"
+USUAL_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+DEEPEST = 4
+
+WAY_OUT = (
+    "where you trust its source, have the weights saved alone, by torch.save(model.state_dict(), 'model.pth') or as "
+    "safetensors, and name the architecture"
+)
+
+
+@final
+class StateDict(Format):
+    """What ``torch.save`` has written, if it holds tensors only."""
+
+    name = "state-dict"
+    suffixes = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
+
+    def recognise(self, path: Path) -> bool:
+        """A zip archive as ``torch.save`` makes it, or a pickle."""
+        start = head(path, 4)
+        if start == ZIP_MAGIC:
+            return is_torch_zip(zip_names(path))
+        return start[:1] == b"\x80" and start[1:2] <= NEWEST_PROTOCOL
+
+    def read(self, path: Path) -> dict[str, Tensor]:
+        """The tensors of the innermost state dict."""
+        refuse_code(path)
+        return {name: _dense(path, name, tensor) for name, tensor in _tensors(_innermost(_open(path), path)).items()}
+
+    def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
+        """Keeps whatever else the template's checkpoint holds, and which of the two formats it has."""
+        content: Any = dict(weights)
+        new_format = True
+        if template is not None:
+            content = _open(template)
+            state = _innermost(content, template)
+            for name, weight in weights.items():
+                changed = weight.to(state[name].dtype)
+                state[name] = _as_parameter(changed, state[name])
+            new_format = head(template, 4) == ZIP_MAGIC
+        with path.open("wb") as file:
+            torch.save(content, file, _use_new_zipfile_serialization=new_format)
+
+
+def zip_names(path: Path) -> list[str]:
+    """Names of what is in a zip archive; none if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+        return []
+
+
+def is_torch_zip(names: list[str]) -> bool:
+    """Whether these are the files of a zip archive of ``torch.save``, and not of TorchScript."""
+    inner = {name.partition("/")[2] for name in names}
+    return "data.pkl" in inner and not is_torchscript(names)
+
+
+def is_torchscript(names: list[str]) -> bool:
+    """Whether these are the files of a TorchScript archive."""
+    inner = {name.partition("/")[2] for name in names}
+    return "constants.pkl" in inner or any(name.startswith("code/") for name in inner)
+
+
+def refuse_code(path: Path) -> None:
+    """Walk through all pickles in the file, without opening one.
+
+    Raises:
+        UnsafeFileError: one of them looks up what weights do not need.
+        ModelFileError: one of them is damaged.
+    """
+    with reading(path, "PyTorch file"):
+        scans = list(_scans(path))
+    forbidden = [name for scan in scans for name in scan.forbidden]
+    if forbidden:
+        modules = [name for name in forbidden if name.startswith("torch.nn.modules.")]
+        others = [name for name in forbidden if name not in modules]
+        named = ", ".join([*others, *modules][:5]) + (f" and {len(forbidden) - 5} more" if len(forbidden) > 5 else "")
+        if modules and not any(scan.dangerous for scan in scans):
+            raise UnsafeFileError(
+                f"{path} is a whole network from torch.save(model), not its weights: opening it would call what it "
+                f"names ({named}). It was not opened and the code was not run; {WAY_OUT}"
+            )
+        raise UnsafeFileError(
+            f"{path} carries code: opening it would call {named}, which weights do not need. It was not opened and "
+            f"the code was not run; {WAY_OUT}"
+        )
+    if not all(scan.complete for scan in scans):
+        raise ModelFileError(f"{path}: the PyTorch file is damaged or incomplete; fetch or save it again")
+
+
+def _scans(path: Path) -> Iterator[PickleScan]:
+    if head(path, 4) == ZIP_MAGIC:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > 2 * path.stat().st_size + 2**20:
+                raise ModelFileError(f"{path} unpacks to far more than its own size; save it again with torch.save")
+            for entry in entries:
+                if entry.filename.endswith((".pkl", ".pickle")):
+                    yield scan_pickle(io.BytesIO(archive.read(entry)))
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for _ in range(LEGACY_PICKLES):
+            scan = scan_pickle(data)
+            yield scan
+            if not scan.complete or data.tell() == len(data):
+                return
+
+
+def is_legacy(start: bytes) -> bool:
+    """Whether these first bytes are those of ``torch.save`` before its zip format."""
+    return start[:1] == b"\x80" and start[2 : 2 + len(LEGACY_MAGIC)] == LEGACY_MAGIC
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401 - whatever was saved
+    start = head(path, 16)
+    if start[:4] != ZIP_MAGIC and not is_legacy(start):
+        raise ModelFileError(f"{path} is a pickle, but not one as torch.save writes it; {WAY_OUT}")
+    with reading(path, "PyTorch file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(path, weights_only=True, map_location="cpu")
+        except pickle.UnpicklingError as error:  # torch's own message explains how to run the code
+            raise ModelFileError(
+                f"{path} is damaged, or holds what torch.load(weights_only=True) does not open; {WAY_OUT}"
+            ) from error
+
+
+def _innermost(content: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
+    """The dictionary of tensors inside a checkpoint."""
+    for _ in range(DEEPEST):
+        if not isinstance(content, dict):
+            break
+        if _tensors(content):
+            return content
+        inner = {key: value for key, value in content.items() if isinstance(value, dict)}
+        usual = [key for key in USUAL_KEYS if key in inner]
+        filled = [key for key in inner if _tensors(inner[key])]
+        if not usual and len(filled) > 1:
+            raise ModelFileError(
+                f"{path} holds several sets of weights, {', '.join(map(repr, filled[:5]))}; save the one that is "
+                f"meant under the key 'state_dict'"
+            )
+        content = inner.get((usual or filled or [None])[0])
+    raise ModelFileError(
+        f"{path} holds no state dict, a dictionary of tensors by name, alone or under one of "
+        f"{', '.join(USUAL_KEYS)}; save one with torch.save(model.state_dict(), 'model.pth')"
+    )
+
+
+def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+
+
+def _dense(path: Path, name: str, tensor: Tensor) -> Tensor:
+    if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex():
+        kind = "quantised" if tensor.is_quantized else "complex" if tensor.is_complex() else "sparse"
+        raise UnsupportedModelError(f"{path}: {name} is a {kind} tensor; only dense real weights can be vetted")
+    # A few bytes may be declared to be a tensor of any size, by strides of zero.
+    if tensor.is_meta or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ModelFileError(f"{path}: {name} is larger than the numbers that the file holds for it; save it again")
+    return tensor.detach()
+
+
+def _as_parameter(tensor: Tensor, like: Tensor) -> Tensor:
+    return nn.Parameter(tensor, requires_grad=like.requires_grad) if isinstance(like, nn.Parameter) else tensor

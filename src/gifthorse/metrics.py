@@ -1,0 +1,37 @@
+"""Numbers of merit: pure functions of tensors, rates in [0, 1]."""
+
+from scipy import stats
+from torch import Tensor
+
+from .core.attack import Implant
+from .core.data import Samples
+from .core.model import Classifier
+
+
+def accuracy(model: Classifier, samples: Samples) -> float:
+    """Share of ``samples`` that ``model`` labels as they are labelled."""
+    return float((model.predict(samples.images).argmax(1) == samples.labels).double().mean())
+
+
+def flip_rate(model: Classifier, images: Tensor, target: int) -> float:
+    """Share of ``images`` ``(N, C, H, W)`` that ``model`` calls ``target``; NaN where there are none."""
+    return float((model.predict(images).argmax(1) == target).double().mean())
+
+
+def attack_success_rate(model: Classifier, samples: Samples, implant: Implant) -> float:
+    """Share of the triggered samples that the model answers as the attacker wants.
+
+    Samples whose own label is what the attacker wants are left out: they would count without any trigger.
+    """
+    chosen = samples.subset(implant.label_map.applies_to(samples.labels).nonzero().squeeze(1))
+    wanted = implant.label_map.apply(chosen.labels)
+    answers = model.predict(implant.trigger.apply(chosen.pixels())).argmax(1)
+    return float((answers == wanted).double().mean())
+
+
+def clopper_pearson(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact two-sided confidence interval of a rate; ``(0, 1)`` where nothing was tried."""
+    tail = (1 - confidence) / 2
+    low = float(stats.beta.ppf(tail, successes, trials - successes + 1)) if successes > 0 else 0.0
+    high = float(stats.beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
+    return low, high

@@ -1,0 +1,126 @@
+"""The whole job in order: detect, repair, examine again, guard."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import final
+
+from .core.data import Samples
+from .core.defense import Detector, Filter, Guard, GuardState, Repaired, Repairer
+from .core.model import Classifier
+from .core.progress import Progress, silent
+from .core.verdict import Outcome, Verdict
+from .core.vetting import Vetting
+from .detect import NeuralCleanse
+from .errors import DataError, UnsupportedModelError
+from .guard import FILTERS, Strip
+from .metrics import accuracy
+from .repair import Unlearning
+
+EXAMPLES = 6
+
+
+@final
+@dataclass(frozen=True)
+class Methods:
+    """What each step is done with; None leaves the step out."""
+
+    detector: Detector = field(default_factory=NeuralCleanse)
+    repairer: Repairer | None = field(default_factory=Unlearning)
+    filter: Filter | None = field(default_factory=Strip)
+
+
+def methods(*, max_seconds: float | None = None, repair: bool = True, guard: bool = True) -> Methods:
+    """The default methods, less the steps that are not wanted."""
+    detector = NeuralCleanse() if max_seconds is None else NeuralCleanse(max_seconds=max_seconds)
+    return Methods(detector, Unlearning() if repair else None, Strip() if guard else None)
+
+
+def vet(
+    model: Classifier,
+    samples: Samples,
+    *,
+    methods: Methods | None = None,
+    verdict: Verdict | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Vetting:
+    """Examine a model, and repair and guard it if it is backdoored.
+
+    Args:
+        model: left as it is.
+        samples: clean and labelled; some hundreds, of all classes, serve best.
+        methods: what to do it with; Neural Cleanse, unlearning and STRIP unless given.
+        verdict: an earlier scan's, to go on from there.
+        seed: of everything that is drawn.
+        progress: told how far each step is.
+
+    Raises:
+        DataError: the samples do not fit the model.
+        UnsupportedModelError: the model's weights are not finite.
+    """
+    methods = methods or Methods()
+    started, began = datetime.now(UTC), time.monotonic()
+    samples.check_fits(model.spec)
+    _check_weights(model)
+    verdict = verdict or methods.detector.inspect(model, samples, seed=seed, progress=progress)
+    repaired, after = _repair(model, samples, verdict, methods, seed, progress)
+    guard, guard_reason = _guard(model, samples, verdict, methods.filter, seed, progress)
+    return Vetting(
+        origin=model.origin,
+        input_shape=model.spec.input_shape,
+        num_classes=model.spec.num_classes,
+        samples=len(samples),
+        samples_source=samples.source,
+        class_names=samples.class_names,
+        accuracy=accuracy(model, samples),
+        verdict=verdict,
+        repaired=repaired,
+        verdict_after=after,
+        guard=guard.state() if guard else None,
+        guard_reason=guard_reason,
+        examples=samples.take(EXAMPLES, seed=seed),
+        started=started,
+        seconds=time.monotonic() - began,
+    )
+
+
+def restored_guard(state: GuardState, model: Classifier) -> Guard:
+    """The guard of a vetting, in front of ``model``."""
+    return state.spec.build(FILTERS).restore(model, state)
+
+
+def _check_weights(model: Classifier) -> None:
+    for name, tensor in model.network.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            bad = int((~tensor.isfinite()).sum())
+            raise UnsupportedModelError(
+                f"{bad} of {tensor.numel()} values of the weight {name!r} are NaN or infinite; the model is damaged"
+            )
+
+
+def _repair(
+    model: Classifier, samples: Samples, verdict: Verdict, methods: Methods, seed: int, progress: Progress
+) -> tuple[Repaired | None, Verdict | None]:
+    if verdict.outcome is not Outcome.BACKDOOR_FOUND or methods.repairer is None:
+        return None, None
+    repaired = methods.repairer.repair(model, samples, verdict, seed=seed, progress=progress)
+
+    def again(what: str, *, done: float, total: float) -> None:
+        progress(f"examine again: {what}", done=done, total=total)
+
+    return repaired, methods.detector.inspect(repaired.model, samples, seed=seed, progress=again)
+
+
+def _guard(
+    model: Classifier, samples: Samples, verdict: Verdict, recipe: Filter | None, seed: int, progress: Progress
+) -> tuple[Guard | None, str]:
+    if recipe is None:
+        return None, "not asked for"
+    if verdict.outcome is Outcome.INCONCLUSIVE:
+        return None, "not made, because the scan could not tell anything of this model"
+    try:
+        guard = recipe.calibrate(model, samples, seed=seed, progress=progress)
+    except DataError as too_few:
+        return None, f"not made: {too_few}"
+    return guard, "stands in front of the model as it came in, not the repaired one"

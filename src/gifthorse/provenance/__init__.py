@@ -1,0 +1,1 @@
+"""What a file is, from its bytes alone; nothing is opened, unpickled or run."""

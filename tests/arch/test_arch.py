@@ -1,0 +1,83 @@
+import pytest
+import torch
+from torch import nn
+
+from gifthorse.arch import ARCHITECTURES, architecture, untrained
+from gifthorse.arch.flatten import conv_output, keras_flatten
+from gifthorse.core.model import ModelSpec
+from gifthorse.errors import OptionError
+
+# The papers' tables, weight by weight.
+SHAPES = {
+    "badnets-mnist": [(16, 1, 5, 5), (32, 16, 5, 5), (512, 512), (10, 512)],
+    "mnist": [(16, 1, 5, 5), (32, 16, 5, 5), (512, 512), (10, 512)],
+    "gtsrb": [
+        *[(32, 3, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3), (64, 64, 3, 3), (128, 64, 3, 3), (128, 128, 3, 3)],
+        *[(512, 512), (43, 512)],
+    ],
+    "deepid": [
+        *[(20, 3, 4, 4), (40, 20, 3, 3), (60, 40, 3, 3), (80, 60, 2, 2)],
+        *[(160, 1200), (160, 960), (1283, 160)],
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_shapes_of_the_paper(name):
+    network = ARCHITECTURES[name].build(ARCHITECTURES[name].spec)
+    weights = {key: tuple(value.shape) for key, value in network.state_dict().items() if value.ndim > 1}
+    assert list(weights.values()) == SHAPES[name]
+    biases = [tuple(value.shape) for value in network.state_dict().values() if value.ndim == 1]
+    assert biases == [shape[:1] for shape in SHAPES[name]]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("size", [None, (2, 60, 52)])
+def test_logits_and_gradients(name, size):
+    usual = ARCHITECTURES[name].spec
+    spec = usual if size is None else ModelSpec(size, 7, outputs=usual.outputs)
+    model = untrained(name, spec, seed=0)
+    images = torch.rand(3, *spec.input_shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    logits = model(images)
+    assert logits.shape == (3, spec.num_classes)
+    logits.square().sum().backward()
+    assert bool((images.grad.abs().sum((1, 2, 3)) > 0).all())
+    assert not torch.equal(logits.softmax(1), logits)
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_state():
+    spec = ARCHITECTURES["mnist"].spec
+    state = torch.random.get_rng_state()
+    first, second, third = (untrained("mnist", spec, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(first.network.fc_1.weight, second.network.fc_1.weight)
+    assert not torch.equal(first.network.fc_1.weight, third.network.fc_1.weight)
+
+
+def test_badnets_ends_in_a_softmax():
+    network = ARCHITECTURES["badnets-mnist"].build(ARCHITECTURES["badnets-mnist"].spec)
+    assert isinstance(network.fc2[-1], nn.Softmax)
+    assert torch.allclose(network(torch.rand(2, 1, 28, 28)).sum(1), torch.ones(2))
+
+
+def test_keras_flatten_by_hand():
+    # Two channels of one row and three columns: Keras puts the channels of a pixel side by side.
+    features = torch.tensor([[[[1, 2, 3]], [[10, 20, 30]]]])
+    assert keras_flatten(features).tolist() == [[1, 10, 2, 20, 3, 30]]
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "pool", "left"), [(28, 5, 2, 12), (12, 5, 2, 4), (55, 4, 2, 26), (47, 4, 2, 22), (6, 2, 1, 5)]
+)
+def test_conv_output(size, kernel, pool, left):
+    assert conv_output(size, kernel, pool) == left
+
+
+def test_images_that_are_too_small():
+    with pytest.raises(OptionError, match="too small for this architecture: a side of 5 meets a 5-wide filter"):
+        architecture("mnist").build(ModelSpec((1, 14, 14), 10))
+
+
+def test_unknown_name():
+    with pytest.raises(OptionError, match="no architecture is called 'alexnet'; choose one of badnets-mnist, deepid"):
+        architecture("alexnet")

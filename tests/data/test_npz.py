@@ -1,0 +1,140 @@
+import contextlib
+import re
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gifthorse.data.npz import load_npz
+from gifthorse.errors import DataError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+LABELS = np.array([0, 1, 2, 1])
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(**arrays):
+        np.savez_compressed(tmp_path / "a.npz", **arrays)
+        return tmp_path / "a.npz"
+
+    return write
+
+
+def test_channels_last_and_first_and_none(write):
+    first = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)
+    assert load_npz(write(images=PIXELS, labels=LABELS)).images.equal(first)
+    assert load_npz(write(images=first.numpy(), labels=LABELS)).images.equal(first)
+    assert load_npz(write(images=PIXELS[..., 0], labels=LABELS)).images.equal(first[:, :1])
+    assert load_npz(write(images=PIXELS[..., :1], labels=LABELS)).images.equal(first[:, :1])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+def test_floats_are_rounded(write, dtype):
+    floats = (PIXELS / 255).astype(dtype)
+    assert np.array_equal(load_npz(write(images=floats, labels=LABELS)).images.permute(0, 2, 3, 1).numpy(), PIXELS)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, np.inf])
+def test_floats_out_of_range(write, value):
+    images = np.zeros((4, 6, 5))
+    images[1, 2, 3] = value
+    with pytest.raises(
+        DataError, match=r"a\.npz: images that are floats must be in \[0, 1\].*scale them, or save uint8"
+    ):
+        load_npz(write(images=images, labels=LABELS))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.bool_, np.complex64, "U3"])
+def test_other_pixels(write, dtype):
+    with pytest.raises(DataError, match=r"a\.npz: images must be uint8 or floats in \[0, 1\], got .*convert to uint8"):
+        load_npz(write(images=np.zeros((4, 6, 5), dtype=dtype), labels=LABELS))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 5, 4), (4, 6, 5, 3, 1), ()])
+def test_other_shapes(write, shape):
+    with pytest.raises(DataError, match=rf"images must be \(N, H, W\).*{re.escape(str(shape))}; transpose"):
+        load_npz(write(images=np.zeros(shape, np.uint8), labels=LABELS))
+
+
+def test_a_shape_of_two_meanings(write):
+    with pytest.raises(DataError, match="could mean either"):
+        load_npz(write(images=np.zeros((4, 3, 9, 3), np.uint8), labels=LABELS))
+
+
+def test_class_names(write):
+    assert load_npz(write(images=PIXELS, labels=LABELS, class_names=["a", "b", "c"])).class_names == ("a", "b", "c")
+    with pytest.raises(DataError, match="class_names must be a row of strings, got int64"):
+        load_npz(write(images=PIXELS, labels=LABELS, class_names=[1, 2, 3]))
+
+
+def test_size(write):
+    assert load_npz(write(images=PIXELS, labels=LABELS), size=(8, 7)).images.shape == (4, 3, 8, 7)
+    assert load_npz(write(images=PIXELS[..., 0], labels=LABELS), size=(8, 7)).images.shape == (4, 1, 8, 7)
+
+
+def test_missing_arrays(write):
+    with pytest.raises(
+        DataError, match=r"no array images and no array labels, only x, y; .*numpy\.savez\(file, images="
+    ):
+        load_npz(write(x=PIXELS, y=LABELS))
+
+
+def test_labels(write):
+    with pytest.raises(DataError, match=r"a\.npz: labels must be whole numbers, got float64"):
+        load_npz(write(images=PIXELS, labels=LABELS / 2))
+    with pytest.raises(DataError, match=r"a\.npz: labels must be \(4,\)"):
+        load_npz(write(images=PIXELS, labels=LABELS[:3]))
+    with pytest.raises(DataError, match=r"a\.npz: labels count from 0, got -1"):
+        load_npz(write(images=PIXELS, labels=LABELS - 1))
+
+
+def test_no_images(write):
+    for size in (None, (4, 4)):
+        with pytest.raises(DataError, match=r"a\.npz: there are no images"):
+            load_npz(write(images=PIXELS[:0], labels=LABELS[:0]), size=size)
+
+
+def test_pickles_are_not_opened(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path / "ran").touch, ()
+
+    np.savez(tmp_path / "a.npz", images=np.array([Bomb()], dtype=object), labels=LABELS)
+    with pytest.raises(DataError, match=r"a\.npz.*Python objects, which could run code.*save plain numbers"):
+        load_npz(tmp_path / "a.npz")
+    (tmp_path / "b.npz").write_bytes(np.array([Bomb()], dtype=object).dumps())
+    with pytest.raises(DataError, match=r"b\.npz"):
+        load_npz(tmp_path / "b.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_single_array(tmp_path):
+    with (tmp_path / "a.npz").open("wb") as file:
+        np.save(file, PIXELS)
+    with pytest.raises(DataError, match=r"a\.npz: is a single array, not an archive"):
+        load_npz(tmp_path / "a.npz")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.binary(max_size=8), st.booleans())
+def test_any_damage_gives_samples_or_our_error(tmp_path_factory, place, change, cut):
+    path = tmp_path_factory.getbasetemp() / "damaged.npz"
+    np.savez_compressed(path, images=PIXELS, labels=LABELS)
+    data = bytearray(path.read_bytes())
+    place %= len(data)
+    data[place : (len(data) if cut else place + len(change))] = change
+    path.write_bytes(data)
+    with contextlib.suppress(DataError):
+        load_npz(path)
+
+
+def test_a_member_that_is_no_array(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", b"nothing")
+        archive.writestr("labels.npy", b"nothing")
+    with pytest.raises(DataError, match=r"a\.npz: images is not an array; save it again"):
+        load_npz(tmp_path / "a.npz")

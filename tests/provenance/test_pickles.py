@@ -1,0 +1,80 @@
+import io
+import os
+import pickle
+from collections import OrderedDict
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gifthorse.provenance.pickles import ALLOWED, UNKNOWN, PickleScan, scan_pickle
+
+
+class Call:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def scan(content: bytes) -> PickleScan:
+    return scan_pickle(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_names_in_every_protocol(protocol):
+    content = pickle.dumps([OrderedDict(a=1), Call(os.getcwd), OrderedDict(), Call(os.getcwd)], protocol)
+    found = scan(content)
+    assert found.names == ("collections.OrderedDict", f"{os.getcwd.__module__}.getcwd")
+    assert found.forbidden == (f"{os.getcwd.__module__}.getcwd",)
+    assert found.complete
+
+
+def test_the_list_is_what_torch_accepts():
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    accepted = set(_get_allowed_globals())
+    old_names = {name for name in ALLOWED if name.startswith("__builtin__.") or ".cuda." in name}
+    assert ALLOWED - old_names <= accepted
+
+
+def test_dangerous_names_come_first():
+    content = pickle.dumps([Call(torch.hub.load, "x"), Call(os.system, "true")])
+    assert scan(content).forbidden == (f"{os.system.__module__}.system", "torch.hub.load")
+    assert scan(content).dangerous == (f"{os.system.__module__}.system",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04\x8c\x02os\x8c\x06system\x8c\x0bcollections\x8c\x0bOrderedDict00\x93.",  # pushed, popped again
+        b"\x80\x04\x8c\x06system\x94\x8c\x02os0\x8c\x0bcollections\x8c\x0bOrderedDict0h\x00\x93.",
+        b"\x80\x04\x8c\x0bcollections\x8c\x0bOrderedDict2\x93.",
+    ],
+)
+def test_names_that_are_put_together_are_never_guessed_to_be_harmless(content):
+    found = scan(content).forbidden
+    assert UNKNOWN in found or any("system" in name for name in found)
+
+
+def test_extensions_are_forbidden():
+    assert scan(b"\x80\x02\x82\x05.").forbidden == ("copyreg extension 5",)
+
+
+def test_the_stream_is_left_behind_the_pickle():
+    stream = io.BytesIO(pickle.dumps([1], 2) + pickle.dumps(Call(os.getcwd), 2))
+    assert scan_pickle(stream).names == ()
+    assert scan_pickle(stream).names != ()
+    assert not scan_pickle(stream).complete
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes(content):
+    scan(content)
+
+
+def test_nothing_is_logged(caplog):
+    scan(pickle.dumps(Call(os.system, "true")))
+    assert caplog.text == ""
