@@ -19,6 +19,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise OptionError(f"{path} is a folder; give the name of a file to write")
+    if path.exists() and not path.is_file():  # /dev/null would be replaced
+        raise OptionError(f"{path} is a device or a pipe; give the name of a file to write")
     if not path.parent.is_dir():
         raise OptionError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK):

@@ -6,6 +6,7 @@ from torch import Tensor
 from .core.attack import Implant
 from .core.data import Samples
 from .core.model import Classifier
+from .errors import DataError, OptionError
 
 
 def accuracy(model: Classifier, samples: Samples) -> float:
@@ -22,8 +23,14 @@ def attack_success_rate(model: Classifier, samples: Samples, implant: Implant) -
     """Share of the triggered samples that the model answers as the attacker wants.
 
     Samples whose own label is what the attacker wants are left out: they would count without any trigger.
+
+    Raises:
+        DataError: that leaves none.
     """
-    chosen = samples.subset(implant.label_map.applies_to(samples.labels).nonzero().squeeze(1))
+    index = implant.label_map.applies_to(samples.labels).nonzero().squeeze(1)
+    if len(index) == 0:
+        raise DataError(f"{samples.source}: every label is already what the attacker wants; give other classes, too")
+    chosen = samples.subset(index)
     wanted = implant.label_map.apply(chosen.labels)
     answers = model.predict(implant.trigger.apply(chosen.pixels())).argmax(1)
     return float((answers == wanted).double().mean())
@@ -31,6 +38,8 @@ def attack_success_rate(model: Classifier, samples: Samples, implant: Implant) -
 
 def clopper_pearson(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Exact two-sided confidence interval of a rate; ``(0, 1)`` where nothing was tried."""
+    if not (0 <= successes <= trials and 0 < confidence < 1):
+        raise OptionError(f"no interval for {successes} successes in {trials} trials at a confidence of {confidence}")
     tail = (1 - confidence) / 2
     low = float(stats.beta.ppf(tail, successes, trials - successes + 1)) if successes > 0 else 0.0
     high = float(stats.beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0

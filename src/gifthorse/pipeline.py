@@ -64,8 +64,8 @@ def vet(
     samples.check_fits(model.spec)
     _check_weights(model)
     verdict = verdict or methods.detector.inspect(model, samples, seed=seed, progress=progress)
-    repaired, after = _repair(model, samples, verdict, methods, seed, progress)
-    guard, guard_reason = _guard(model, samples, verdict, methods.filter, seed, progress)
+    repaired, after = _repair(model, samples, verdict, methods, seed=seed, progress=progress)
+    guard, guard_reason = _guard(model, samples, verdict, methods.filter, seed=seed, progress=progress)
     return Vetting(
         origin=model.origin,
         input_shape=model.spec.input_shape,
@@ -100,7 +100,7 @@ def _check_weights(model: Classifier) -> None:
 
 
 def _repair(
-    model: Classifier, samples: Samples, verdict: Verdict, methods: Methods, seed: int, progress: Progress
+    model: Classifier, samples: Samples, verdict: Verdict, methods: Methods, *, seed: int, progress: Progress
 ) -> tuple[Repaired | None, Verdict | None]:
     if verdict.outcome is not Outcome.BACKDOOR_FOUND or methods.repairer is None:
         return None, None
@@ -113,7 +113,7 @@ def _repair(
 
 
 def _guard(
-    model: Classifier, samples: Samples, verdict: Verdict, recipe: Filter | None, seed: int, progress: Progress
+    model: Classifier, samples: Samples, verdict: Verdict, recipe: Filter | None, *, seed: int, progress: Progress
 ) -> tuple[Guard | None, str]:
     if recipe is None:
         return None, "not asked for"

@@ -1,18 +1,20 @@
 """The one training loop: honest models, backdoored models and repaired ones all come from here."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, final, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from .core.attack import Fit
 from .core.data import Samples
 from .core.model import Classifier
-from .core.progress import Progress, silent
 from .core.precision import low_precision
+from .core.progress import Progress, silent
+from .core.seeds import seeded
 from .errors import DivergedError, OptionError
 
 OptimizerName = Literal["adam", "sgd", "adadelta"]
@@ -44,47 +46,80 @@ class Training(Fit):
         for option in ("epochs", "batch_size"):
             if not getattr(self, option) >= 1:
                 raise OptionError(f"{option} must be at least 1, got {getattr(self, option)}")
+        if self.optimizer not in get_args(OptimizerName):
+            raise OptionError(f"optimizer must be one of {', '.join(get_args(OptimizerName))}, got {self.optimizer!r}")
         if not self.learning_rate > 0:
             raise OptionError(f"learning_rate must be above 0, got {self.learning_rate}")
         if not (self.weight_decay >= 0 and self.shift >= 0):
             raise OptionError(f"weight_decay and shift must be at least 0, got {self.weight_decay} and {self.shift}")
 
-    def __call__(self, model: Classifier, samples: Samples, *, seed: int, progress: Progress = silent) -> None:
+    def __call__(
+        self,
+        model: Classifier,
+        samples: Samples,
+        *,
+        seed: int,
+        progress: Progress = silent,
+        change: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    ) -> None:
         """Train ``model`` in place and leave it in eval mode.
 
+        Args:
+            model: trained in place, all of its weights.
+            samples: what to train on.
+            seed: of everything that is drawn.
+            progress: told after every step.
+            change: makes the images that are trained on from those of a batch ``(N, C, H, W)`` in [0, 1].
+
         Raises:
-            DivergedError: the loss became NaN.
+            DataError: the samples do not fit the model.
+            DivergedError: the loss or a weight became NaN or infinite.
         """
-        generator = torch.Generator().manual_seed(seed)
+        samples.check_fits(model.spec)
+        try:
+            model.train()
+            _set_memory_format(model, torch.channels_last)
+            with seeded(seed, model.device):  # dropout draws from the global generators
+                self._run(model, samples, torch.Generator().manual_seed(seed), progress, change)
+        finally:
+            model.zero_grad()
+            _set_memory_format(model, torch.contiguous_format)
+            model.eval()
+        if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+            raise DivergedError("a weight is NaN or infinite after the last step; lower learning_rate")
+
+    def _run(
+        self,
+        model: Classifier,
+        samples: Samples,
+        generator: torch.Generator,
+        progress: Progress,
+        change: Callable[[Tensor, torch.Generator], Tensor] | None,
+    ) -> None:
         optimizer = self._optimizer(model)
         batches = math.ceil(len(samples) / self.batch_size)
+        total = self.epochs * batches
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=self.epochs * batches, cycle_momentum=False
+            optimizer, self.learning_rate, total_steps=total, cycle_momentum=False
         )
         bfloat16 = low_precision(model.device) is torch.bfloat16
-        model.train()
-        model.to(memory_format=torch.channels_last)
-        # Dropout draws from the global generator; it is forked so that the caller's is untouched.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for epoch in range(self.epochs):
-                order = torch.randperm(len(samples), generator=generator)
-                for step, index in enumerate(order.split(self.batch_size)):
-                    batch = samples.subset(index)
-                    images = shifted(batch.pixels(device=model.device), self.shift, generator)
-                    with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
-                        logits = model(images.contiguous(memory_format=torch.channels_last))
-                    loss = functional.cross_entropy(logits.float(), batch.labels.to(model.device))
-                    if not torch.isfinite(loss):
-                        model.eval()
-                        raise DivergedError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower learning_rate")
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                    schedule.step()
-                    progress("training", done=epoch * batches + step + 1, total=self.epochs * batches)
-        model.to(memory_format=torch.contiguous_format)
-        model.eval()
+        for epoch in range(self.epochs):
+            order = torch.randperm(len(samples), generator=generator)
+            for step, index in enumerate(order.split(self.batch_size)):
+                batch = samples.subset(index)
+                images = shifted(batch.pixels(device=model.device), self.shift, generator)
+                if change:
+                    images = change(images, generator)
+                with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+                    logits = model(images.contiguous(memory_format=torch.channels_last))
+                loss = functional.cross_entropy(logits.float(), batch.labels.to(model.device))
+                if not torch.isfinite(loss):
+                    raise DivergedError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower learning_rate")
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                progress("training", done=epoch * batches + step + 1, total=total)
 
     def _optimizer(self, model: Classifier) -> torch.optim.Optimizer:
         rate, decay = self.learning_rate, self.weight_decay
@@ -108,3 +143,5 @@ def shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
     return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+def _set_memory_format(model: nn.Module, memory_format: torch.memory_format) -> None:
+    model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch has it, and does not type it

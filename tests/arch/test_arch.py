@@ -74,7 +74,7 @@ def test_conv_output(size, kernel, pool, left):
 
 
 def test_images_that_are_too_small():
-    with pytest.raises(OptionError, match="too small for this architecture: a side of 5 meets a 5-wide filter"):
+    with pytest.raises(OptionError, match="too small for this architecture: of a side of 5 nothing is left"):
         architecture("mnist").build(ModelSpec((1, 14, 14), 10))
 
 

@@ -1,9 +1,6 @@
-from dataclasses import replace
-
 import pytest
-import report_fakes as fakes
 
-from gifthorse.report import from_vetting, words
+from gifthorse.report import words
 
 
 @pytest.mark.parametrize(
@@ -44,9 +41,3 @@ def test_duration(seconds, text):
 @pytest.mark.parametrize(("size", "text"), [(None, "–"), (12, "12 bytes"), (1_500_000, "1.5 MB")])
 def test_bytes(size, text):
     assert words.bytes_of(size) == text
-
-
-def test_command_is_quoted_for_a_shell():
-    document = from_vetting(fakes.vetting(path="-x; rm -rf ~.pt"))
-    assert words.command(document) == "gifthorse vet './-x; rm -rf ~.pt' --data clean-signs --arch gtsrb --seed 3"
-    assert words.command(from_vetting(replace(fakes.vetting(), origin=None))) is None

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import nn
 
 from ..core.model import Classifier, ModelSpec
+from ..core.seeds import seeded
 from ..errors import OptionError
 from . import badnets_mnist, deepid, gtsrb, mnist
 
@@ -48,6 +48,5 @@ def architecture(name: str) -> Architecture:
 
 def untrained(name: str, spec: ModelSpec, *, seed: int) -> Classifier:
     """A classifier with random weights; the global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Classifier(architecture(name).build(spec), spec)

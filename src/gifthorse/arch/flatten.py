@@ -22,5 +22,8 @@ def conv_output(size: int, kernel: int, pool: int = 1) -> int:
     """
     left = (size - kernel + 1) // pool
     if left < 1:
-        raise OptionError(f"the image is too small for this architecture: a side of {size} meets a {kernel}-wide filter")
+        raise OptionError(
+            f"the images are too small for this architecture: of a side of {size} nothing is left behind a filter of "
+            f"{kernel} and pooling by {pool}; give larger images, or choose another architecture"
+        )
     return left

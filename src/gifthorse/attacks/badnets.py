@@ -11,6 +11,7 @@ import torch
 
 from ..core.attack import AllToOne, Attack, Backdoor, Implant, Victim
 from ..core.data import Samples, concatenate
+from ..core.model import ModelSpec
 from ..core.progress import Progress, silent
 from ..core.spec import Spec
 from ..errors import DataError, OptionError
@@ -53,17 +54,26 @@ class BadNets(Attack):
         options = asdict(self)
         return Patch(**{name: options[name] for name in ("height", "width", "place", "colour", "margin")})
 
+    def implant(self, spec: ModelSpec) -> Implant:
+        """The patch and its label map, for models of ``spec``.
+
+        Raises:
+            OptionError: the model has no such target, or the patch does not fit the images.
+        """
+        if self.target >= spec.num_classes:
+            raise OptionError(f"target must be below {spec.num_classes}, the number of classes, got {self.target}")
+        return Implant(self.patch().on(spec.input_shape), AllToOne(self.target))
+
     def run(self, victim: Victim, *, seed: int, progress: Progress = silent) -> Backdoor:
         """Train a model on poisoned data.
 
         Raises:
             OptionError: the model has no such target, or the patch does not fit the images.
-            DataError: every image already has the target label.
+            DataError: the training data do not fit the model, or every image already has the target label.
         """
         model = victim.build(seed)
-        if self.target >= model.spec.num_classes:
-            raise OptionError(f"target must be below {model.spec.num_classes}, the number of classes, got {self.target}")
-        implant = Implant(self.patch().on(model.spec.input_shape), AllToOne(self.target))
+        victim.train.check_fits(model.spec)
+        implant = self.implant(model.spec)
         poisoned, count = poison(victim.train, implant, self.poison_rate, seed=seed)
         victim.fit(model, poisoned, seed=seed, progress=progress)
         return Backdoor(model, (implant,), Spec.of(self), seed, {"poisoned": count, "trained_on": len(poisoned)})
@@ -80,10 +90,15 @@ def poison(samples: Samples, implant: Implant, rate: float, *, seed: int) -> tup
 
     Returns:
         The training data with the copies behind it, and how many those are.
+
+    Raises:
+        DataError: the trigger works on none of the images.
     """
     eligible = implant.label_map.applies_to(samples.labels).nonzero().squeeze(1)
     if len(eligible) == 0:
-        raise DataError(f"{samples.source}: no image has a label that the trigger changes; give images of other classes")
+        raise DataError(
+            f"{samples.source}: no image has a label that the trigger changes; give images of other classes, too"
+        )
     generator = torch.Generator().manual_seed(seed)
     count = min(max(round(rate * len(samples)), 1), len(eligible))
     chosen = samples.subset(eligible[torch.randperm(len(eligible), generator=generator)[:count]])

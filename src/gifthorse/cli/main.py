@@ -1,19 +1,25 @@
-"""The ``gifthorse`` command: its sub-commands, and the one place that turns errors into exit codes.
+"""The ``gifthorse`` command: its sub-commands and its help.
 
-0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 inconclusive · 4 failed.
+Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell · 4 failed.
 """
 
-import os
-import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from ..errors import GiftHorseError
-from . import attack, demo, repair, report, scan, vet
+from . import exits
+from .attack import badnets
+from .demo import demo
+from .repair import repair
+from .report import report
+from .scan import scan
+from .vet import vet
 
-FAILED = 4
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+COMMANDS: dict[str, Callable[..., int]] = {"vet": vet, "scan": scan, "repair": repair, "report": report, "demo": demo}
+ATTACKS: dict[str, Callable[..., int]] = {"badnets": badnets}
 
 app = typer.Typer(
     name="gifthorse",
@@ -21,29 +27,24 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
+attack = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=SETTINGS)
 
-for module, name in (
-    (vet, "vet"),
-    (scan, "scan"),
-    (repair, "repair"),
-    (report, "report"),
-    (attack, "attack"),
-    (demo, "demo"),
-):
-    app.command(name, no_args_is_help=name != "demo")(getattr(module, name))
+for name, command in COMMANDS.items():
+    app.command(name, no_args_is_help=name != "demo")(exits.exiting(command))
+for name, command in ATTACKS.items():
+    attack.command(name, no_args_is_help=True)(exits.exiting(command))
+app.add_typer(attack, name="attack")
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"gifthorse {__version__}")
         raise typer.Exit
 
 
-@app.callback(
-    epilog="Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 inconclusive · 4 failed."
-)
+@app.callback(epilog=f"Exit codes: {exits.EXPLAINED}.")
 def gifthorse(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
@@ -52,28 +53,27 @@ def gifthorse(
     """Look your gift horse in the mouth: vet a neural network that someone else trained.
 
     Give a model file and a few hundred clean labelled samples, and get an answer: is there a backdoor, to which
-    label, by what trigger; a repaired model; a guard. Start with [bold]gifthorse demo[/], then vet your own:
+    label, by what trigger; a repaired model; a guard. See the whole in two minutes, then vet your own:
 
-        [green]gifthorse vet model.safetensors --data clean/ --arch gtsrb --out report/[/]
+    [green]$ gifthorse demo[/]
+
+    [green]$ gifthorse vet model.safetensors --data clean/ --arch gtsrb --out report/[/]
     """
     del version
 
 
+@attack.callback()
+def _attack() -> None:
+    """Make a backdoored model whose backdoor is known, to try defences on.
+
+    [green]$ gifthorse attack badnets --data signs --arch gtsrb --target 3 --out backdoored/[/]
+    """
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    exits.interruptible()
     try:
         app()
-    except GiftHorseError as error:
-        typer.echo(f"gifthorse: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("gifthorse: interrupted; files that were not finished were not written", err=True)
-        sys.exit(FAILED)
-    except BrokenPipeError:
-        os._exit(FAILED)  # nobody reads on; Python would complain once more on its way out
-    except MemoryError:
-        typer.echo("gifthorse: out of memory; give fewer samples (--samples) or a larger machine", err=True)
-        sys.exit(FAILED)
-    except OSError as error:
-        typer.echo(f"gifthorse: {error}; check that the disk has room and the folder can be written", err=True)
-        sys.exit(FAILED)
+    except exits.Interrupted:
+        raise SystemExit(exits.FAILED) from None

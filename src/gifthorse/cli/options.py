@@ -1,7 +1,10 @@
 """Options that several commands share, and how they become a model and samples."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
+import inspect
+import shlex
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +16,6 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from ..core.data import Samples
     from ..core.model import Classifier
-    from ..core.progress import Progress
 
 Model = Annotated[
     Path,
@@ -25,7 +27,17 @@ Data = Annotated[
         "--data",
         metavar="CLEAN",
         help="Clean labelled samples: a folder with a sub-folder per class, a .parquet or .npz file, mnist, gtsrb, "
-        "cifar10, att_faces (from --data-root) or signs (drawn), or owner/name on the hub.",
+        "cifar10 or att_faces (from --data-root), signs (drawn on the spot), or owner/name on the Hugging Face hub.",
+        show_default=False,
+    ),
+]
+TrainingData = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Labelled images, as for vet: mnist, gtsrb, …, signs, or your own; a fifth is put aside for testing "
+        "where there is no test split.",
         show_default=False,
     ),
 ]
@@ -40,14 +52,19 @@ Arch = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn. The same seed gives the same answer.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn. The same seed gives the same answer.")
+]
 MaxSeconds = Annotated[
     float | None,
     typer.Option(help="Stop the scan after this time with what it has.", show_default=False, min=1),
 ]
 
+Out = Annotated[Path, typer.Option(help="Folder for what is written; made if it is not there.")]
+REPORT = Path("gifthorse-report")
+
 DATA_PANEL = "Samples"
-SPEC_PANEL = "What the model expects (else: model.toml beside the file, else the architecture's)"
+SPEC_PANEL = "What the model expects (else: MODEL.toml beside the file, else the architecture's)"
 
 DataRoot = Annotated[
     Path | None,
@@ -115,22 +132,22 @@ def numbers(text: str | None, *, option: str, separator: str = ",", kind: type =
 
 @dataclass(frozen=True)
 class Subject:
-    """The options that say which model, and with which samples."""
+    """The options that say which model, and with which samples; each command on a model has all of them."""
 
-    model: Path
-    data: str
-    arch: str | None
-    device: str
-    seed: int
-    data_root: Path | None
-    split: str
-    count: int | None
-    input_shape: str | None
-    pixel_range: str | None
-    mean: str | None
-    std: str | None
-    channel_order: str | None
-    layout: str | None
+    model: Model
+    data: Data
+    arch: Arch = None
+    device: Device = "cpu"
+    seed: Seed = 0
+    data_root: DataRoot = None
+    split: Split = "test"
+    count: Count = None
+    input_shape: InputShape = None
+    pixel_range: PixelRange = None
+    mean: Mean = None
+    std: Std = None
+    channel_order: ChannelOrder = None
+    layout: Layout = None
 
     def load(self) -> "tuple[Classifier, Samples]":
         """The model and the samples, checked against each other."""
@@ -158,27 +175,24 @@ class Subject:
         return model, samples
 
 
-@contextmanager
-def progress_bars() -> "Iterator[Progress]":
-    """Progress bars on standard error, one for each piece of work; plain lines where it is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def with_subject(command: Callable[..., int]) -> Callable[..., int]:
+    """Give ``command`` the options of ``Subject`` in place of its first parameter, the subject."""
+    shared = inspect.signature(Subject).parameters
+    own = list(inspect.signature(command).parameters.values())[1:]
 
-    bars = Progress(
-        TextColumn("{task.description:<32}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
-    )
-    tasks: dict[str, TaskID] = {}
+    @functools.wraps(command)
+    def spliced(**options: Any) -> int:  # noqa: ANN401 - the values that typer has read
+        subject = Subject(**{name: options.pop(name) for name in shared})
+        return command(subject, **options)
 
-    def tell(what: str, *, done: float, total: float) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total)
-        bars.update(tasks[what], completed=done, total=total)
+    required = [one for one in shared.values() if one.default is one.empty]
+    optional = [one for one in shared.values() if one.default is not one.empty]
+    parameters = [one.replace(kind=one.KEYWORD_ONLY) for one in (*required, *own, *optional)]
+    spliced.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # where typer looks
+    spliced.__annotations__ = {one.name: one.annotation for one in parameters}
+    return spliced
 
-    with bars:
-        yield tell
+
+def command_line() -> str:
+    """What was typed, quoted for a shell."""
+    return shlex.join(["gifthorse", *sys.argv[1:]])

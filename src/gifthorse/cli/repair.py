@@ -1,55 +1,65 @@
 """``gifthorse repair``: unlearn what a scan has found."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import OptionError
 from . import options
-from .show import show
-from .write import check_folder, write_all
+from .folder import check_folder, write_all
+from .progress import progress_bars
+from .show import line, show
+
+if TYPE_CHECKING:
+    from ..core.model import Classifier
+    from ..core.verdict import Verdict
+
+Report = Annotated[
+    Path | None,
+    typer.Option(help="Folder of an earlier scan of this model; without it, the model is scanned.", show_default=False),
+]
 
 
+@options.with_subject
 def repair(
-    model: options.Model,
-    data: options.Data,
-    arch: options.Arch = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(help="Folder of an earlier scan of this model; scanned anew if left out.", show_default=False),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the report and the repaired model.")] = Path("gifthorse-report"),
-    device: options.Device = "cpu",
-    seed: options.Seed = 0,
+    subject: options.Subject,
+    report: Report = None,
+    out: options.Out = options.REPORT,
     max_seconds: options.MaxSeconds = None,
-    data_root: options.DataRoot = None,
-    split: options.Split = "test",
-    samples: options.Count = None,
-    input_shape: options.InputShape = None,
-    pixel_range: options.PixelRange = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    channel_order: options.ChannelOrder = None,
-    layout: options.Layout = None,
-) -> None:
+) -> int:
     """Make a model that no longer obeys the triggers that a scan recovered, in the format that came in.
 
-    Example:
-        [green]gifthorse repair model.pth --data clean/ --arch gtsrb --report report/ --out repaired/[/]
+    [green]$ gifthorse repair model.pth --data clean/ --arch gtsrb --report scan/ --out repaired/[/]
 
-    The exit code is that of the scan: 1 where there was a backdoor to repair.
+    Exit codes: those of the scan; 1 where there was a backdoor to repair.
     """
-    check_folder(out)
-    subject = options.Subject(
-        model, data, arch, device, seed, data_root, split, samples, input_shape, pixel_range, mean, std,
-        channel_order, layout,
-    )  # fmt: skip
-    from ..pipeline import methods, vet
-    from ..report import load_verdict
+    check_folder(out, model=subject.model)
+    from .. import pipeline
 
-    classifier, clean = subject.load()
-    verdict = load_verdict(report, model=classifier) if report else None
-    chosen = methods(max_seconds=max_seconds, guard=False)
-    with options.progress_bars() as progress:
-        vetting = vet(classifier, clean, methods=chosen, verdict=verdict, seed=seed, progress=progress)
-    raise typer.Exit(show(vetting, write_all(vetting, classifier, out)))
+    model, clean = subject.load()
+    earlier = _verdict(report, model) if report else None
+    methods = pipeline.methods(max_seconds=max_seconds, guard=False)
+    with progress_bars() as progress:
+        vetting = pipeline.vet(model, clean, methods=methods, verdict=earlier, seed=subject.seed, progress=progress)
+    code = show(*write_all(vetting, model, out, command=options.command_line()))
+    if vetting.repaired is None:
+        line("repair", "there is nothing to repair, and no model was written")
+    return code
+
+
+def _verdict(report: Path, model: "Classifier") -> "Verdict":
+    """What an earlier scan said of this very file.
+
+    Raises:
+        OptionError: the report is of another one.
+    """
+    from ..report import load_verdict, read_json
+
+    made_of, here = read_json(report).model, model.origin
+    if here is None or made_of.sha256 != here.sha256:
+        raise OptionError(
+            f"{report} is a report on {made_of.path} (SHA-256 {made_of.sha256}), not on "
+            f"{here and here.path} (SHA-256 {here and here.sha256}); scan this model, or give the other"
+        )
+    return load_verdict(report)

@@ -5,16 +5,18 @@ from typing import Annotated
 
 import typer
 
+from .show import show
+
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder with a report.json.", show_default=False)],
-) -> None:
-    """Make report.html and results.sarif again from the report.json in a folder.
+) -> int:
+    """Print the verdict of an earlier run again, and make its report.html and results.sarif anew.
 
-    Example:
-        [green]gifthorse report report/[/]
+    [green]$ gifthorse report report/[/]
+
+    Exit codes: those of the run that wrote the report.
     """
     from ..report import render
 
-    render(folder)
-    typer.echo(f"wrote {folder / 'report.html'}\nwrote {folder / 'results.sarif'}")
+    return show(render(folder), [folder / "report.html", folder / "results.sarif"])

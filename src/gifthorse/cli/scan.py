@@ -1,49 +1,26 @@
 """``gifthorse scan``: detection alone."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from . import options
+from .folder import check_folder, write_all
+from .progress import progress_bars
 from .show import show
-from .write import check_folder, write_all
 
 
-def scan(
-    model: options.Model,
-    data: options.Data,
-    arch: options.Arch = None,
-    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("gifthorse-report"),
-    device: options.Device = "cpu",
-    seed: options.Seed = 0,
-    max_seconds: options.MaxSeconds = None,
-    data_root: options.DataRoot = None,
-    split: options.Split = "test",
-    samples: options.Count = None,
-    input_shape: options.InputShape = None,
-    pixel_range: options.PixelRange = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    channel_order: options.ChannelOrder = None,
-    layout: options.Layout = None,
-) -> None:
-    """Look for a backdoor and write what was found; repair nothing.
+@options.with_subject
+def scan(subject: options.Subject, out: options.Out = options.REPORT, max_seconds: options.MaxSeconds = None) -> int:
+    """Look for a backdoor and write down what was found; repair nothing.
 
-    Example:
-        [green]gifthorse scan badnet.pth --arch badnets-mnist --data mnist --data-root data/ --samples 500[/]
+    [green]$ gifthorse scan badnet.pth --data mnist --data-root data/ --samples 500 --out scan/[/]
 
-    [bold]report.json[/] has at its top: outcome, p_value, and targets from the most to the least suspicious.
+    At the top of scan/report.json: outcome, p_value, and targets from the most to the least suspicious.
+
+    Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell · 4 failed.
     """
-    check_folder(out)
-    subject = options.Subject(
-        model, data, arch, device, seed, data_root, split, samples, input_shape, pixel_range, mean, std,
-        channel_order, layout,
-    )  # fmt: skip
-    from ..pipeline import methods, vet
+    check_folder(out, model=subject.model)
+    from .. import pipeline
 
-    classifier, clean = subject.load()
-    chosen = methods(max_seconds=max_seconds, repair=False, guard=False)
-    with options.progress_bars() as progress:
-        vetting = vet(classifier, clean, methods=chosen, seed=seed, progress=progress)
-    raise typer.Exit(show(vetting, write_all(vetting, classifier, out)))
+    model, clean = subject.load()
+    methods = pipeline.methods(max_seconds=max_seconds, repair=False, guard=False)
+    with progress_bars() as progress:
+        vetting = pipeline.vet(model, clean, methods=methods, seed=subject.seed, progress=progress)
+    return show(*write_all(vetting, model, out, command=options.command_line()))

@@ -1,44 +1,58 @@
 """What is printed at the end of a run, and the exit code it ends with."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from . import exits
+
 if TYPE_CHECKING:
-    from ..core.vetting import Vetting
+    from ..report import ReportDocument
+    from ..report.document import Repair
 
 COLOURS = {"backdoor-found": typer.colors.RED, "inconclusive": typer.colors.YELLOW}
-WORDS = {
-    "backdoor-found": "BACKDOOR FOUND",
-    "no-backdoor-found": "NO BACKDOOR FOUND",
-    "inconclusive": "CANNOT TELL",
-}
-EXIT_CODES = {"no-backdoor-found": 0, "backdoor-found": 1, "inconclusive": 3}
 
 
-def show(vetting: "Vetting", files: list[Path], *, title: str = "") -> int:
+def show(document: "ReportDocument", files: list[Path]) -> int:
     """Print the verdict and where the files are; returns the exit code."""
-    verdict = vetting.verdict
-    words = typer.style(WORDS[verdict.outcome], fg=COLOURS.get(verdict.outcome), bold=True)
-    chance = "" if math.isnan(verdict.p_value) else f"  (p = {verdict.p_value:.2g})"
-    typer.echo(f"{title + ': ' if title else ''}{words}{chance}")
-    typer.echo(f"  {verdict.reason}")
-    for evidence in verdict.triggers:
-        name = vetting.class_names[evidence.label] if evidence.label < len(vetting.class_names) else ""
-        label = f"{evidence.label} ({name!r})" if name else str(evidence.label)
-        typer.echo(f"  target: label {label}, p = {evidence.p_value:.2g}, trigger of {evidence.norm:.1f} pixels")
-    if repaired := vetting.repaired:
-        typer.echo(f"  repair: {'done' if repaired.accepted else 'FELL SHORT'}; {repaired.reason}")
-        before, after = repaired.accuracy_before, repaired.accuracy_after
-        typer.echo(f"    accuracy {before:.1%} → {after:.1%} on {repaired.held_out} held-out samples")
-        for target, rate in repaired.flip_rate_before.items():
-            typer.echo(f"    recovered trigger → {target}: {rate:.1%} → {repaired.flip_rate_after[target]:.1%}")
-        if vetting.verdict_after:
-            typer.echo(f"    examined again: {WORDS[vetting.verdict_after.outcome].lower()}")
-    if vetting.guard_reason != "not asked for":
-        typer.echo(f"  guard: {vetting.guard_reason}")
+    from ..report import words
+
+    headline = typer.style(words.HEADLINES[document.outcome].upper(), fg=COLOURS.get(document.outcome), bold=True)
+    typer.echo(f"{headline} in {document.model.path}  (p {words.probability(document.p_value)})")
+    line("reason", document.reason)
+    for target in document.targets:
+        found = document.evidence(target)
+        size, chance = words.pixels(found.norm), words.probability(found.p_value)
+        line("target", f"label {_named(target, found.name)}, trigger of {size} pixels, p {chance}")
+    if document.repair:
+        _show_repair(document.repair)
+    if document.guard.spec:
+        line("guard", document.guard.reason)
+    if document.outcome == "no-backdoor-found":
+        line("mind", "this does not say that the model is clean; the report lists what no scan can see")
     for path in files:
-        typer.echo(f"  wrote {path}")
-    return EXIT_CODES[verdict.outcome]
+        line("wrote", str(path))
+    return exits.OF_OUTCOME[document.outcome]
+
+
+def line(what: str, text: str) -> None:
+    """One fact, indented."""
+    typer.echo(f"  {what:<8}{text}")
+
+
+def _show_repair(repair: "Repair") -> None:
+    from ..report import words
+
+    line("repair", ("done: " if repair.accepted else "FELL SHORT: ") + repair.reason)
+    before, after = words.percent(repair.accuracy_before), words.percent(repair.accuracy_after)
+    line("", f"accuracy {before} → {after}, on {repair.held_out} samples put aside")
+    for one in repair.targets:
+        flips = f"{words.percent(one.flip_rate_before)} → {words.percent(one.flip_rate_after)}"
+        line("", f"images that the recovered trigger turns to label {_named(one.label, one.name)}: {flips}")
+    if repair.verdict_after:
+        line("", f"examined again: {words.HEADLINES[repair.verdict_after.outcome].lower()}")
+
+
+def _named(label: int, name: str) -> str:
+    return str(label) if name == str(label) else f"{label} ({name})"

@@ -1,51 +1,29 @@
 """``gifthorse vet``: the whole job."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from . import options
+from .folder import check_folder, write_all
+from .progress import progress_bars
 from .show import show
-from .write import check_folder, write_all
 
 
-def vet(
-    model: options.Model,
-    data: options.Data,
-    arch: options.Arch = None,
-    out: Annotated[Path, typer.Option(help="Folder for the report, the repaired model and the guard.")] = Path(
-        "gifthorse-report"
-    ),
-    device: options.Device = "cpu",
-    seed: options.Seed = 0,
-    max_seconds: options.MaxSeconds = None,
-    data_root: options.DataRoot = None,
-    split: options.Split = "test",
-    samples: options.Count = None,
-    input_shape: options.InputShape = None,
-    pixel_range: options.PixelRange = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    channel_order: options.ChannelOrder = None,
-    layout: options.Layout = None,
-) -> None:
-    """Examine a model; if it is backdoored, show the trigger, repair the model, and calibrate a guard.
+@options.with_subject
+def vet(subject: options.Subject, out: options.Out = options.REPORT, max_seconds: options.MaxSeconds = None) -> int:
+    """Examine a model; if it is backdoored, show the trigger and repair the model; calibrate a guard.
 
-    Example:
-        [green]gifthorse vet model.safetensors --data clean/ --arch gtsrb --out report/[/]
+    [green]$ gifthorse vet model.safetensors --data clean/ --arch gtsrb --out report/[/]
 
-    Open [bold]report/report.html[/] in a browser. The repaired model has the format of the one that came in.
-    Exit code: 0 no backdoor found, 1 backdoor found, 3 cannot tell (2 wrong usage, 4 failed).
+    [green]$ gifthorse vet badnet.pth --data mnist --data-root data/ --samples 500[/]
+
+    Then open report/report.html in a browser. The repaired model has the format of the one that came in.
+
+    Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell · 4 failed.
     """
-    check_folder(out)
-    subject = options.Subject(
-        model, data, arch, device, seed, data_root, split, samples, input_shape, pixel_range, mean, std,
-        channel_order, layout,
-    )  # fmt: skip
-    from ..pipeline import methods, vet
+    check_folder(out, model=subject.model)
+    from .. import pipeline
 
-    classifier, clean = subject.load()
-    with options.progress_bars() as progress:
-        vetting = vet(classifier, clean, methods=methods(max_seconds=max_seconds), seed=seed, progress=progress)
-    raise typer.Exit(show(vetting, write_all(vetting, classifier, out)))
+    model, clean = subject.load()
+    with progress_bars() as progress:
+        vetting = pipeline.vet(
+            model, clean, methods=pipeline.methods(max_seconds=max_seconds), seed=subject.seed, progress=progress
+        )
+    return show(*write_all(vetting, model, out, command=options.command_line()))

@@ -90,7 +90,11 @@ class Guard(ABC):
 
     @abstractmethod
     def screen(self, images: Tensor) -> Screening:
-        """Answer and judge ``images`` ``(N, C, H, W)``, uint8 or floats in [0, 1]."""
+        """Answer and judge ``images`` ``(N, C, H, W)``, uint8 or floats in [0, 1].
+
+        Raises:
+            DataError: images of another shape, number format or range.
+        """
 
     @abstractmethod
     def state(self) -> "GuardState":
@@ -130,4 +134,8 @@ class Filter(ABC):
 
     @abstractmethod
     def restore(self, model: Classifier, state: GuardState) -> Guard:
-        """The guard that ``state`` was taken from, in front of ``model``."""
+        """The guard that ``state`` was taken from, in front of ``model``.
+
+        Raises:
+            GuardFileError: ``state`` is not one that this filter makes, or does not fit the model.
+        """

@@ -1,18 +1,21 @@
 """What a model is here: a network, and what stands between it and pixels in [0, 1]."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..errors import OptionError
+from ..errors import DataError, OptionError
 
 ChannelOrder = Literal["rgb", "bgr"]
 Layout = Literal["nchw", "nhwc"]
 Outputs = Literal["logits", "probabilities"]
+
+PIXEL_TOLERANCE = 1e-3  # what resizing or another number format may add to white
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class ModelSpec:
         channel_order: order of the colour channels that the network wants.
         layout: where the network wants its channels.
         outputs: ``probabilities`` if the network ends in a softmax.
+
+    Raises:
+        OptionError: a value that breaks its rule.
     """
 
     input_shape: tuple[int, int, int]
@@ -40,18 +46,30 @@ class ModelSpec:
     outputs: Outputs = "logits"
 
     def __post_init__(self) -> None:
-        channels = self.input_shape[0]
+        # Lists and whole numbers are taken too, and kept as the fields say, so that equal specs are written alike.
+        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+        for name in ("pixel_range", "mean", "std"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        self._check()
+
+    def _check(self) -> None:
         if len(self.input_shape) != 3 or not all(size >= 1 for size in self.input_shape):
             raise OptionError(f"input_shape must be three sizes (channels, height, width), got {self.input_shape}")
+        channels = self.input_shape[0]
         if not self.num_classes >= 2:
             raise OptionError(f"num_classes must be at least 2, got {self.num_classes}")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in {1, channels}:
                 raise OptionError(f"{name} must have 1 or {channels} values, one per channel, got {len(values)}")
-        if not all(value > 0 for value in self.std):
-            raise OptionError(f"std must be above 0, got {self.std}")
-        if not self.pixel_range[1] > self.pixel_range[0]:
-            raise OptionError(f"pixel_range must rise from black to white, got {self.pixel_range}")
+        if not all(math.isfinite(value) for value in self.mean):
+            raise OptionError(f"mean must be finite, got {self.mean}")
+        if not all(0 < value < math.inf for value in self.std):
+            raise OptionError(f"std must be above 0 and finite, got {self.std}")
+        if len(self.pixel_range) != 2 or not -math.inf < self.pixel_range[0] < self.pixel_range[1] < math.inf:
+            raise OptionError(f"pixel_range must rise from black to white, two finite values, got {self.pixel_range}")
+        for name, choices in (("channel_order", ChannelOrder), ("layout", Layout), ("outputs", Outputs)):
+            if getattr(self, name) not in get_args(choices):
+                raise OptionError(f"{name} must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
         if self.channel_order == "bgr" and channels != 3:
             raise OptionError(f"channel_order bgr needs 3 channels, got {channels}")
 
@@ -81,7 +99,7 @@ class Origin:
 
 
 class _SoftmaxInput(TorchFunctionMode):
-    """Remembers what every softmax was given, so that a final one can be undone exactly."""
+    """Remembers what every softmax over a table of scores was given, so that a final one can be undone exactly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +107,8 @@ class _SoftmaxInput(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401 - torch's protocol
         result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") == "softmax" and isinstance(result, Tensor):
+        # Those of attention have more dimensions, and are large; they are not kept.
+        if getattr(func, "__name__", "") == "softmax" and isinstance(result, Tensor) and result.ndim == 2:
             self.seen.append((result, args[0] if args else (kwargs or {})["input"]))
         return result
 
@@ -129,14 +148,15 @@ class Classifier(nn.Module):
         if self.spec.layout == "nhwc":
             inputs = inputs.permute(0, 2, 3, 1)
         if self.spec.outputs == "logits":
-            outputs: Tensor = self.network(inputs)
-            return outputs
-        with _SoftmaxInput() as softmax:
-            outputs = self.network(inputs)
-        for result, logits in softmax.seen:
-            if result is outputs:
-                return logits
-        return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
+            logits: Tensor = self.network(inputs)
+            return logits
+        softmax = _SoftmaxInput()
+        with softmax:
+            probabilities: Tensor = self.network(inputs)
+        for result, before in softmax.seen:
+            if result is probabilities:
+                return before
+        return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
     @property
     def device(self) -> torch.device:
@@ -150,7 +170,13 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: Tensor, *, batch_size: int = 256) -> Tensor:
-        """Logits ``(N, K)`` as float32 on the CPU, for any number of ``images``, float in [0, 1] or uint8."""
+        """Logits ``(N, K)`` as float32 on the CPU, for any number of ``images``, float in [0, 1] or uint8.
+
+        Raises:
+            OptionError: the model is in training mode, in which answers are random and leave traces in it.
+        """
+        if self.training:
+            raise OptionError("the model is in training mode; call its eval() first")
         parts = [
             self(as_pixels(images[start : start + batch_size], device=self.device, dtype=self.dtype)).float().cpu()
             for start in range(0, len(images), batch_size)
@@ -159,6 +185,30 @@ class Classifier(nn.Module):
 
 
 def as_pixels(images: Tensor, *, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """``images`` as floats in [0, 1] on ``device``; uint8 is divided by 255, floats are taken as they are."""
+    """``images`` as floats in [0, 1] on ``device``; uint8 is divided by 255, floats are taken as they are.
+
+    Raises:
+        DataError: another number format, of which nobody can say what is white.
+    """
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise DataError(f"images must be uint8, or floats in [0, 1], got {images.dtype}")
     moved = images.to(device)
     return moved.to(dtype) / 255 if moved.dtype == torch.uint8 else moved.to(dtype)
+
+
+def check_images(images: Tensor, spec: ModelSpec) -> None:
+    """Make sure that unlabelled ``images`` are what a model takes: ``(N, C, H, W)``, uint8 or floats in [0, 1].
+
+    NaN pixels pass: whoever judges an image has to refuse it by its score.
+
+    Raises:
+        DataError: another shape, number format or range.
+    """
+    if tuple(images.shape[1:]) != spec.input_shape:
+        raise DataError(f"images must be (N, {', '.join(map(str, spec.input_shape))}), got {tuple(images.shape)}")
+    pixels = as_pixels(images, device=images.device)
+    if bool(((pixels < -PIXEL_TOLERANCE) | (pixels > 1 + PIXEL_TOLERANCE)).any()):
+        raise DataError(
+            f"float images must be in [0, 1], got {float(pixels.min()):g} to {float(pixels.max()):g}; "
+            "divide by the value of white, or clamp"
+        )

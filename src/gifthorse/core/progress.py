@@ -13,3 +13,12 @@ class Progress(Protocol):
 def silent(what: str, *, done: float, total: float) -> None:
     """Report nothing: the default of every method."""
     del what, done, total
+
+
+def prefixed(progress: Progress, prefix: str) -> Progress:
+    """Tells ``progress`` of every piece of work under ``prefix: …``."""
+
+    def tell(what: str, *, done: float, total: float) -> None:
+        progress(f"{prefix}: {what}", done=done, total=total)
+
+    return tell

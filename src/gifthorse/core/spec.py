@@ -1,9 +1,10 @@
 """A method and its options as JSON, so that every result can be run again.
 
 A method is a frozen dataclass: its fields are its options, its class attribute ``name`` is what the
-command line and the registries call it.
+command line and the registries call it. Tuples are lists in JSON, and an infinite number is its name, ``"inf"``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -31,14 +32,13 @@ class Spec:
     @classmethod
     def of(cls, method: Method) -> "Spec":
         """The spec that ``build`` turns back into an equal ``method``."""
-        values = {option.name: getattr(method, option.name) for option in fields(method)}
-        return cls(method.name, {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()})
+        return cls(method.name, {option.name: _as_json(getattr(method, option.name)) for option in fields(method)})
 
     def build(self, registry: Mapping[str, type[M]]) -> M:
         """Make the method again.
 
         Raises:
-            OptionError: no method of that name, or an option that it does not have.
+            OptionError: no method of that name, an option that it does not have, or a value of the wrong kind.
         """
         if self.name not in registry:
             raise OptionError(f"no method is called {self.name!r}; choose one of {', '.join(sorted(registry))}")
@@ -46,8 +46,23 @@ class Spec:
         known = {option.name for option in fields(kind)}  # type: ignore[arg-type]  # every method is a dataclass
         if unknown := sorted(set(self.options) - known):
             raise OptionError(f"{self.name} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.options.items()})
+        try:
+            return kind(**{name: _from_json(value) for name, value in self.options.items()})
+        except TypeError as error:
+            raise OptionError(f"{self.name}: an option has a value of the wrong kind: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {"name": self.name, "options": dict(self.options)}
+
+
+def _as_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, tuple | list):
+        return [_as_json(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _from_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, list):
+        return tuple(_from_json(item) for item in value)
+    return float(value) if isinstance(value, str) and value in {"inf", "-inf", "nan"} else value

@@ -2,21 +2,23 @@
 
 Paper: Wang et al., "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks", IEEE S&P 2019,
 sections III to V.
-Differs: all labels are optimised together, and the less suspicious of them dropped rung by rung (successive
-halving); what decides is a p-value of the logarithms of the norms, not an anomaly index above 2, which honest models
-pass too; and a label is named only if its trigger also works on samples that the optimisation did not see.
+Differs: all labels are optimised together, and where there are many the less suspicious are dropped rung by rung
+(successive halving); what decides is a p-value of the logarithms of the norms, averaged over the last steps, not an
+anomaly index above 2, which honest models reach too; and a label is named only if its trigger is small beside a typical
+one and also works on samples that the optimisation did not see.
 """
 
+import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.data import Samples
+from ..core.data import Samples, concatenate
 from ..core.defense import Detector
 from ..core.model import Classifier
 from ..core.progress import Progress, silent
@@ -25,13 +27,16 @@ from ..core.verdict import LabelEvidence, Outcome, Verdict
 from ..errors import OptionError
 from ..inversion.search import SearchOptions, TriggerSearch
 from ..metrics import clopper_pearson, flip_rate
-from .outliers import FEWEST_NULL, anomaly_indices, label_p_values
+from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
 
 FEWEST_SAMPLES = 5
 WORKING_FLIP_RATE = 0.9  # a trigger that turns fewer samples than this is not what an attacker would use
-SMALL = 0.5  # a named label's trigger takes at most this share of a typical one's
-HELD_OUT_SHARE = 0.3
+SMALL = 0.5  # a named label's trigger takes at most this share of a typical one's; see docs/decisions/002
+HELD_OUT_SHARE = 0.2
 MOST_HELD_OUT = 200
+FEW = 32  # so few samples are joined by their mirror images, which makes accidental triggers rarer
+PRESSED_SHARE = 2 / 3  # of the refinement; in the rest the masks only give way
+WINDOW = 0.2  # share of the steps so far, the last ones, over which log norms are averaged
 
 
 @final
@@ -40,9 +45,10 @@ class NeuralCleanse(Detector):
     """Trigger inversion for every label, and an outlier test on the sizes.
 
     Attributes:
-        rungs: optimisation steps of each rung of successive halving.
+        steps: optimisation steps for a label that is never dropped.
+        rungs: after how many steps labels are dropped, where there are more than ``lot``.
         images_per_step: that each label meets in a step.
-        keep: share of all labels that goes on after a rung, the most suspicious ones.
+        keep: share of the labels that goes on after a rung, the most suspicious ones.
         lot: labels drawn by lot that are never dropped, so that the null is not censored; one in 20 if that is more.
         finalists: labels whose trigger is refined at the end, beside those found.
         final_steps: of that refinement.
@@ -54,10 +60,11 @@ class NeuralCleanse(Detector):
     """
 
     name: ClassVar[str] = "neural-cleanse"
-    rungs: tuple[int, ...] = (50, 50, 50)
-    images_per_step: int = 16
+    steps: int = 150
+    rungs: tuple[int, ...] = (30, 75)
+    images_per_step: int = 8
     keep: float = 0.25
-    lot: int = 16
+    lot: int = 64
     finalists: int = 2
     final_steps: int = 60
     final_images: int = 64
@@ -67,8 +74,9 @@ class NeuralCleanse(Detector):
     max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
-        if not self.rungs or not all(steps >= 1 for steps in self.rungs):
-            raise OptionError(f"rungs must be one or more step counts of at least 1, got {self.rungs}")
+        points = (0, *self.rungs, self.steps)
+        if not all(earlier < later for earlier, later in itertools.pairwise(points)):
+            raise OptionError(f"rungs must rise from 1 to below steps ({self.steps}), got {self.rungs}")
         for option in ("images_per_step", "lot", "finalists", "final_images"):
             if not getattr(self, option) >= 1:
                 raise OptionError(f"{option} must be at least 1, got {getattr(self, option)}")
@@ -82,51 +90,56 @@ class NeuralCleanse(Detector):
     def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
         """Recover a trigger for every label and say whether one is unusually small."""
         clean.check_fits(model.spec)
-        if obstacle := self._obstacle(model, clean):
-            return self._inconclusive(obstacle, seed)
+        if obstacle := _obstacle(model, clean):
+            null = "none: the scan was not run"
+            return Verdict(Outcome.INCONCLUSIVE, math.nan, (), (), obstacle, null, Spec.of(self), seed)
         return _Scan(self, model, clean, seed, progress).verdict()
 
     def _search_options(self) -> SearchOptions:
         return SearchOptions(learning_rate=self.learning_rate, flip_goal=self.flip_goal)
 
-    def _inconclusive(self, reason: str, seed: int) -> Verdict:
-        return Verdict(Outcome.INCONCLUSIVE, math.nan, (), (), reason, "none: the scan was not run", Spec.of(self), seed)
 
-    def _obstacle(self, model: Classifier, clean: Samples) -> str:
-        """Why a scan would mean nothing, or an empty string."""
-        if len(clean) < FEWEST_SAMPLES:
-            return f"{len(clean)} clean samples are too few; give at least {FEWEST_SAMPLES}, better some hundreds"
-        if len(clean.labels.unique()) < 2:
-            return "all clean samples have one label; give samples of at least 2 classes, better of all"
-        if model.spec.num_classes < FEWEST_NULL + 1:
-            return (
-                f"the model has {model.spec.num_classes} classes; an order statistic over the labels needs at least "
-                f"{FEWEST_NULL + 1}. Compare with honest models of the same kind instead"
-            )
-        answers = model.predict(clean.images)
-        if not torch.isfinite(answers).all():
-            return "the model answers NaN or infinity to some clean samples; check pixel range, mean and std"
-        if float((answers - answers[:1]).abs().max()) == 0:
-            return "the model gives one and the same answer to every sample; it has nothing to be triggered"
-        right = int((answers.argmax(1) == clean.labels).sum())
-        if clopper_pearson(right, len(clean))[0] <= 1 / model.spec.num_classes:
-            return (
-                f"the model labels {right} of {len(clean)} clean samples as they are labelled, no better than guessing; "
-                "check that the samples are its classes in its order, and its pixel range, mean, std and channel order"
-            )
-        return ""
+def _obstacle(model: Classifier, clean: Samples) -> str:
+    """Why a scan would mean nothing, or an empty string."""
+    if obstacle := _unsuited_samples(model, clean):
+        return obstacle
+    answers = model.predict(clean.images)
+    if not torch.isfinite(answers).all():
+        return "the model answers NaN or infinity to some clean samples; check pixel range, mean and std"
+    if float((answers - answers[:1]).abs().max()) == 0:
+        return "the model gives one and the same answer to every sample; it has nothing to be triggered"
+    right = int((answers.argmax(1) == clean.labels).sum())
+    if clopper_pearson(right, len(clean))[0] <= 1 / model.spec.num_classes:
+        return (
+            f"the model labels {right} of {len(clean)} clean samples as they are labelled, no better than guessing; check "
+            "that the samples are its classes in its order, and its pixel range, mean, std and channel order"
+        )
+    return ""
+
+
+def _unsuited_samples(model: Classifier, clean: Samples) -> str:
+    if len(clean) < FEWEST_SAMPLES:
+        return f"{len(clean)} clean samples are too few; give at least {FEWEST_SAMPLES}, better some hundreds"
+    if len(clean.labels.unique()) < 2:
+        return "all clean samples have one label; give samples of at least 2 classes, better of all"
+    if model.spec.num_classes < FEWEST_NULL + 1:
+        return (
+            f"the model has {model.spec.num_classes} classes; an order statistic over the labels needs at least "
+            f"{FEWEST_NULL + 1}. Compare with honest models of the same kind instead"
+        )
+    return ""
 
 
 class _Scan:
     """One run of ``NeuralCleanse`` on one model."""
 
-    def __init__(
-        self, method: NeuralCleanse, model: Classifier, clean: Samples, seed: int, progress: Progress
-    ) -> None:
+    def __init__(self, method: NeuralCleanse, model: Classifier, clean: Samples, seed: int, progress: Progress) -> None:
         self.method, self.model, self.seed, self.progress = method, model, seed, progress
         self.began = time.monotonic()
         self.deadline = self.began + method.max_seconds
-        self.held_out, self.seen = clean.split(HELD_OUT_SHARE, seed=seed)
+        self.held_out, self.seen = clean.split(max(1, int(HELD_OUT_SHARE * len(clean))) / len(clean), seed=seed)
+        if len(self.seen) < FEW:
+            self.seen = concatenate([self.seen, replace(self.seen, images=self.seen.images.flip(3))])
         self.labels = model.spec.num_classes
         everyone = torch.arange(self.labels)
         self.search = TriggerSearch(model, self.seen, everyone, options=method._search_options(), seed=seed)
@@ -134,45 +147,58 @@ class _Scan:
         self.in_lot = torch.zeros(self.labels, dtype=torch.bool)
         self.in_lot[torch.randperm(self.labels, generator=torch.Generator().manual_seed(seed))[:drawn]] = True
         # What each label showed in the last rung that it was in.
-        self.norms = np.full(self.labels, np.nan)
+        self.sizes = np.zeros(self.labels)  # mean log norms
         self.scores = np.zeros(self.labels)
         self.indices = np.zeros(self.labels)
         self.p_values = np.ones(self.labels)
+        self.points = (*(method.rungs if drawn < self.labels else ()), method.steps)
+        self.done = 0
         self.in_time = True
 
     def verdict(self) -> Verdict:
         active = torch.arange(self.labels)
-        for rung, steps in enumerate(self.method.rungs):
-            self._optimise(active, steps, self.method.images_per_step, f"scan {rung + 1}/{len(self.method.rungs)}")
-            self._judge(active)
-            if rung + 1 < len(self.method.rungs):
-                active = self._survivors(active, math.ceil(self.labels * self.method.keep ** (rung + 1)))
+        for tested, until in enumerate(self.points):
+            self._judge(active, self._optimise(active, until - self.done))
+            if until < self.method.steps:
+                active = self._survivors(active, math.ceil(self.labels * self.method.keep ** (tested + 1)))
         suspects = self._suspects()
-        final = torch.tensor(sorted({*suspects, *self._ranking()[: self.method.finalists].tolist()}))
-        self._optimise(final, self.method.final_steps, self.method.final_images, "refine")
+        self._refine(torch.tensor(sorted({*suspects, *self._ranking()[: self.method.finalists].tolist()})))
         return self._conclude(suspects)
 
-    def _optimise(self, active: Tensor, steps: int, images: int, what: str) -> None:
-        for step in range(steps):
+    def _optimise(self, active: Tensor, steps: int) -> Vector:
+        """Take ``steps``; returns the active labels' log norms, averaged over the last of all steps so far."""
+        logs = []
+        for _ in range(steps):
+            self.in_time = self.in_time and self.search.advance(
+                active, images=self.method.images_per_step, deadline=self.deadline
+            )
+            self.done += 1
+            logs.append(self.search.norms[active].double().log().cpu())
+            self.progress("scan", done=self.done, total=self.method.steps)
             if not self.in_time:
-                return
-            self.in_time = self.search.advance(active, images=images, deadline=self.deadline)
-            self.progress(what, done=step + 1, total=steps)
+                break
+        return torch.stack(logs[-max(1, int(WINDOW * self.done)) :]).mean(0).numpy()
 
-    def _judge(self, active: Tensor) -> None:
+    def _refine(self, finalists: Tensor) -> None:
+        """Press the finalists' triggers on larger batches, then let go until they flip what they should."""
+        steps = self.method.final_steps if self.in_time else 0
+        for step in range(steps):
+            press = step < PRESSED_SHARE * steps
+            self.search.advance(finalists, images=self.method.final_images, press=press, deadline=self.deadline)
+            self.progress("refine", done=step + 1, total=steps)
+
+    def _judge(self, active: Tensor, logs: Vector) -> None:
         """Compare the active labels with the lot, all of which have had the same number of steps."""
-        norms = self.search.norms.double().cpu().numpy()[active.numpy()]
         lot = self.in_lot[active].numpy()
-        p_values = label_p_values(np.log(norms), lot, labels=self.labels)
-        self.norms[active] = norms
-        self.scores[active] = np.log(np.median(norms[lot]) / norms)
-        self.indices[active] = anomaly_indices(norms, norms[lot])
+        self.sizes[active] = logs
+        self.scores[active] = np.median(logs[lot]) - logs
+        self.indices[active] = anomaly_indices(np.exp(logs), np.exp(logs[lot]))
         # One test a rung: the smallest counts, corrected for their number.
-        corrected = np.minimum(1.0, p_values * len(self.method.rungs))
-        self.p_values[active] = np.minimum(self.p_values[active], corrected)
+        p_values = np.minimum(1.0, label_p_values(logs, lot, labels=self.labels) * len(self.points))
+        self.p_values[active] = np.minimum(self.p_values[active], p_values)
 
     def _survivors(self, active: Tensor, count: int) -> Tensor:
-        best = active[torch.from_numpy(self.norms[active]).argsort(stable=True)[:count]]
+        best = active[torch.from_numpy(self.sizes[active]).argsort(stable=True)[:count]]
         kept = self.in_lot.clone()
         kept[best] = True
         kept[self._suspects()] = True
@@ -203,10 +229,11 @@ class _Scan:
                     f"the smallest trigger (label {ranked[0].label}) is unusually small, but it is more than "
                     f"{SMALL:.0%} of a typical one or fails on samples that it was not made on"
                 )
+        points = len(self.points)
         null = (
-            f"the model's own labels: the lower tail of the log norms of {int(self.in_lot.sum())} of {self.labels} labels, "
-            f"taken as exponential, at {len(self.method.rungs)} points of the search (Bonferroni); not a population of "
-            "clean models"
+            f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, taken as "
+            f"normal (Grubbs' test{f' at {points} points of the search, Bonferroni' if points > 1 else ''}); "
+            "not a population of clean models"
         )
         cost = {
             "image_gradients": self.search.image_gradients,

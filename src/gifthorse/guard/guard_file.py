@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import Tensor, uint8
 
 from ..core.defense import Guard, GuardState
 from ..core.model import Classifier
@@ -17,15 +18,23 @@ from ..errors import GuardFileError, OptionError
 from ..files import whole_file
 from . import FILTERS
 
-VERSION = "1"
+MARK = "gifthorse_guard"
+VERSION = 1
 
 
 def save_guard(guard: Guard, model: Classifier, path: Path | str) -> None:
     """Write ``guard``, which stands in front of ``model``; the file appears whole or not at all."""
     state = guard.state()
-    header = {"spec": state.spec.to_json(), "seed": state.seed, "facts": state.facts, "model": fingerprint(model)}
+    header = {
+        "version": VERSION,
+        "spec": state.spec.to_json(),
+        "seed": state.seed,
+        "facts": state.facts,
+        "model": fingerprint(model),
+    }
     with whole_file(Path(path)) as unfinished:
-        save_file(state.tensors, unfinished, {"gifthorse_guard": VERSION, "header": json.dumps(header)})
+        # One entry: the order of several would differ from one run to the next.
+        unfinished.write_bytes(save(state.tensors, {MARK: json.dumps(header)}))
 
 
 def load_guard(path: Path | str, model: Classifier) -> Guard:
@@ -33,7 +42,7 @@ def load_guard(path: Path | str, model: Classifier) -> Guard:
 
     Raises:
         OptionError: there is no such file.
-        GuardFileError: the file is damaged, or was made for another model.
+        GuardFileError: the file is damaged, of another version, or was made for another model.
     """
     path = Path(path)
     if not path.is_file():
@@ -41,15 +50,25 @@ def load_guard(path: Path | str, model: Classifier) -> Guard:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        header = json.loads(metadata["header"])
-        spec = Spec(header["spec"]["name"], header["spec"]["options"])
+            # Copies: what get_tensor gives may be the file itself, mapped into memory.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
+        header = json.loads(metadata[MARK])
+        version = header["version"]
+        spec = Spec(header["spec"]["name"], dict(header["spec"]["options"]))
         state = GuardState(spec, int(header["seed"]), tensors, dict(header["facts"]))
         made_for, recipe = str(header["model"]), spec.build(FILTERS)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as cause:
-        raise GuardFileError(f"{path}: not a guard file that gifthorse wrote, or damaged; calibrate it again") from cause
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as cause:
+        raise GuardFileError(
+            f"{path}: not a guard file that gifthorse wrote, or damaged; calibrate the guard again"
+        ) from cause
+    if version != VERSION:
+        raise GuardFileError(
+            f"{path}: a guard file of version {version}, this gifthorse reads {VERSION}; calibrate the guard again"
+        )
     if made_for != fingerprint(model):
-        raise GuardFileError(f"{path}: the guard was calibrated for a model with other weights; calibrate it again")
+        raise GuardFileError(
+            f"{path}: the guard was calibrated for a model with other weights or another spec; calibrate it again"
+        )
     return recipe.restore(model, state)
 
 
@@ -57,6 +76,7 @@ def fingerprint(model: Classifier) -> str:
     """SHA-256 of all weights by name, and of the spec; independent of the file they came from."""
     digest = hashlib.sha256(repr(model.spec).encode())
     for name, tensor in sorted(model.network.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+        if isinstance(tensor, Tensor):  # a module may keep other things there
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(uint8).numpy().tobytes())
     return digest.hexdigest()

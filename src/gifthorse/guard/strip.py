@@ -2,7 +2,8 @@
 
 Paper: Gao et al., "STRIP: A Defence Against Trojan Attacks on Deep Neural Networks", ACSAC 2019, sections 4 and 5.
 Differs: the threshold is the empirical quantile that promises the false rejection rate for one further clean input
-(split conformal), where the paper fits a normal distribution.
+(split conformal), where the paper fits a normal distribution; a blend is a weighted mean, so that pixels stay in
+[0, 1]; and entropy is in nats.
 """
 
 import math
@@ -14,12 +15,13 @@ from torch import Tensor
 
 from ..core.data import Samples
 from ..core.defense import Filter, Guard, GuardState, Screening
-from ..core.model import Classifier, as_pixels
+from ..core.model import Classifier, as_pixels, check_images
 from ..core.progress import Progress, silent
 from ..core.spec import Spec
-from ..errors import DataError, OptionError
+from ..errors import DataError, GuardFileError, OptionError
 
 BLENDS_PER_PASS = 512
+ROUNDING = 1e-9  # 20 · (1 - 0.05) is 19, not a little more
 
 
 @final
@@ -48,7 +50,7 @@ class Strip(Filter):
 
     def samples_needed(self) -> int:
         """Clean samples from which calibration can promise the false rejection rate."""
-        return self.overlays + math.ceil(1 / self.false_rejection_rate) - 1
+        return self.overlays + scores_needed(self.false_rejection_rate)
 
     def calibrate(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Guard:
         """Put some samples aside as overlays and take the threshold from the others."""
@@ -59,8 +61,9 @@ class Strip(Filter):
                 f"{self.false_rejection_rate:g} with {self.overlays} overlays; give at least {self.samples_needed()}, "
                 "or allow a higher rate or fewer overlays"
             )
-        mixed = clean.shuffled(seed=seed)
-        overlays, rest = mixed.images[: self.overlays], mixed.images[self.overlays :]
+        # By lot, not evenly by class: the promise needs scores of images that are drawn as further inputs are.
+        order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
+        overlays, rest = clean.images[order[: self.overlays]], clean.images[order[self.overlays :]]
         scores = []
         for start in range(0, len(rest), 64):
             scores.append(-blend_entropy(model, rest[start : start + 64], overlays, weight=self.weight))
@@ -71,6 +74,17 @@ class Strip(Filter):
 
     def restore(self, model: Classifier, state: GuardState) -> Guard:
         """The guard of ``state``."""
+        overlays, threshold = state.tensors.get("overlays"), state.facts.get("threshold")
+        if not (
+            isinstance(threshold, float)
+            and isinstance(overlays, Tensor)
+            and overlays.dtype == torch.uint8
+            and tuple(overlays.shape) == (self.overlays, *model.spec.input_shape)
+        ):
+            raise GuardFileError(
+                f"a {self.name} guard has a threshold and {self.overlays} overlays of the model's size, this one does "
+                "not; calibrate it again"
+            )
         return StripGuard(model, state, self.weight)
 
 
@@ -83,6 +97,7 @@ class StripGuard(Guard):
 
     def screen(self, images: Tensor) -> Screening:
         """Answer ``images`` and reject those whose answers hardly change under blending."""
+        check_images(images, self._model.spec)
         entropy = blend_entropy(self._model, images, self._state.tensors["overlays"], weight=self._weight)
         accepted = -entropy <= self._state.facts["threshold"]  # so written, NaN is not accepted
         return Screening(self._model.predict(images).argmax(1), -entropy, ~accepted)
@@ -93,7 +108,7 @@ class StripGuard(Guard):
 
 
 def blend_entropy(model: Classifier, images: Tensor, overlays: Tensor, *, weight: float = 0.5) -> Tensor:
-    """Mean entropy of the answers to each image's blends: equations 3 and 4 of the paper.
+    """Mean Shannon entropy of the answers to each image's blends: the paper's normalised entropy.
 
     Args:
         model: gives the answers.
@@ -102,27 +117,39 @@ def blend_entropy(model: Classifier, images: Tensor, overlays: Tensor, *, weight
         weight: of the overlay in the blend.
 
     Returns:
-        ``(N,)`` in nats; lower is more suspicious.
+        ``(N,)`` in nats, from 0 to ``ln K``; lower is more suspicious. NaN where the model answers NaN.
     """
     cpu = torch.device("cpu")
     under, over = as_pixels(images, device=cpu), as_pixels(overlays, device=cpu)
     entropies = []
     for part in under.split(max(1, BLENDS_PER_PASS // len(over))):
         blends = (1 - weight) * part[:, None] + weight * over[None]  # (P, M, C, H, W)
-        log_shares = model.predict(blends.flatten(0, 1)).log_softmax(1)  # (P·M, K)
-        entropies.append(-(log_shares.exp() * log_shares).sum(1).view(len(part), len(over)).mean(1))
+        shares = model.predict(blends.flatten(0, 1)).softmax(1)  # (P·M, K)
+        entropies.append(torch.special.entr(shares).sum(1).view(len(part), len(over)).mean(1))
     return torch.cat(entropies) if entropies else torch.empty(0)
 
 
 def conformal_threshold(scores: Tensor, rate: float) -> float:
     """The score that a further clean input exceeds with probability of at most ``rate``.
 
-    The ``⌈(n + 1)(1 - rate)⌉``-th smallest of ``n`` clean ``scores``: exact for exchangeable inputs (Vovk et al., 2005).
+    The ``⌈(n + 1)(1 - rate)⌉``-th smallest of ``n`` clean ``scores``: exact for exchangeable inputs (Vovk et al.,
+    2005). NaN counts as the greatest score, as it is rejected.
 
     Raises:
-        DataError: ``n`` is so small that there is no such score.
+        DataError: ``n`` is so small, or so many scores are NaN, that there is no such score.
     """
-    rank = math.ceil((len(scores) + 1) * (1 - rate) - 1e-9)
-    if rank > len(scores):
-        raise DataError(f"{len(scores)} scores cannot promise a rate of {rate:g}; give at least {math.ceil(1 / rate) - 1}")
-    return float(scores.sort().values[rank - 1])
+    if len(scores) < scores_needed(rate):
+        raise DataError(f"{len(scores)} scores cannot promise a rate of {rate:g}; give at least {scores_needed(rate)}")
+    rank = max(1, math.ceil((len(scores) + 1) * (1 - rate) - ROUNDING))
+    threshold = float(scores.sort().values[rank - 1])
+    if math.isnan(threshold):
+        raise DataError(
+            f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN and would be rejected, more than a rate of "
+            f"{rate:g} allows; the model answers NaN to ordinary images, so no guard can be made for it"
+        )
+    return threshold
+
+
+def scores_needed(rate: float) -> int:
+    """The fewest clean scores that can promise ``rate``: 19 for 5 %."""
+    return max(1, math.ceil(1 / rate - ROUNDING) - 1)

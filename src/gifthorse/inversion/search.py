@@ -114,12 +114,13 @@ class TriggerSearch:
         shown = self._logits[index].sigmoid().permute(2, 0, 1).cpu()
         return MaskedPattern(shown[:1].contiguous(), shown[1:].contiguous())
 
-    def advance(self, index: Tensor, *, images: int, deadline: float = float("inf")) -> bool:
+    def advance(self, index: Tensor, *, images: int, press: bool = True, deadline: float = float("inf")) -> bool:
         """One step for the labels at ``index`` that have not settled; False once ``deadline`` has passed.
 
         Args:
             index: ``(A,)`` places in ``labels``.
             images: how many images each label meets in the step.
+            press: whether λ rises where the goal is met; without it, masks only give way until their images flip.
             deadline: on ``time.monotonic()``'s clock.
         """
         batch = torch.randint(len(self._images), (images,), generator=self._generator).to(self.labels.device)
@@ -133,7 +134,8 @@ class TriggerSearch:
             gradient, flipped = self._gradient(part, batch)
             self._adam(part, gradient)
             goal = flipped >= self._options.flip_goal
-            self._weight[part] *= torch.where(goal, self._options.raise_by, 1 / self._options.lower_by)
+            raised = self._options.raise_by if press else 1.0
+            self._weight[part] *= torch.where(goal, raised, 1 / self._options.lower_by)
             self._watch(part, goal)
         return True
 

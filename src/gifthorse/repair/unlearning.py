@@ -11,8 +11,8 @@ training has seen.
 """
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import ClassVar, final
 
@@ -23,13 +23,14 @@ from torch.nn import functional
 from ..core.data import Samples
 from ..core.defense import Repaired, Repairer
 from ..core.model import Classifier
-from ..core.progress import Progress, silent
+from ..core.progress import Progress, prefixed, silent
 from ..core.spec import Spec
 from ..core.trigger import MaskedPattern
 from ..core.verdict import LabelEvidence, Verdict
 from ..errors import DataError, DivergedError, OptionError
 from ..inversion.search import SearchOptions, TriggerSearch
 from ..metrics import accuracy, flip_rate
+from ..train import Training
 
 FEWEST_SAMPLES = 2
 HELD_OUT_SHARE = 0.2
@@ -48,9 +49,9 @@ class Unlearning(Repairer):
         epochs: passes over the clean samples in a round.
         batch_size: images in a step.
         stamped_share: share of a batch that carries a trigger, in (0, 1).
-        learning_rates: of SGD with momentum, tried in this order.
+        learning_rates: of Adam, tried in this order.
         accuracy_budget: accuracy that may be lost on held-out samples, in [0, 1).
-        gone: a recovered trigger that turns at most this share of held-out samples is lost.
+        gone: a recovered trigger is lost if it turns at most this share of held-out samples, grown or not.
         steps: least number of steps in a round, so that few samples are passed over more often.
     """
 
@@ -60,7 +61,7 @@ class Unlearning(Repairer):
     epochs: int = 3
     batch_size: int = 64
     stamped_share: float = 0.2
-    learning_rates: tuple[float, ...] = (0.005, 0.01, 0.02, 0.05)
+    learning_rates: tuple[float, ...] = (2e-4, 5e-4, 1e-3, 2e-3)
     accuracy_budget: float = 0.02
     gone: float = 0.01
     steps: int = 100
@@ -96,29 +97,29 @@ class Unlearning(Repairer):
         flips_before = _flip_rates(model, held_out, verdict.triggers)
         best: tuple[tuple[bool, bool, float], Classifier] | None = None
         for attempt, rate in enumerate(self.learning_rates):
-            candidate = copy.deepcopy(model)
+            candidate = copy.deepcopy(model).requires_grad_(True)
             try:
-                for done in self._unlearn(candidate, training, verdict, rate, seed=seed):
-                    progress("repair", done=attempt + done, total=len(self.learning_rates))
+                part = prefixed(progress, f"repair {attempt + 1}")
+                self._unlearn(candidate, training, verdict, rate, seed=seed, progress=part)
             except DivergedError:
                 continue  # a gentler rate came before, or none will do
             kept = before - accuracy(candidate, held_out) <= self.accuracy_budget
-            flips = max(_flip_rates(candidate, held_out, verdict.triggers).values())
+            flips = max(_flip_rates(candidate, held_out, verdict.triggers, wide=True).values())
             merit = (kept, flips <= self.gone, -flips if kept else accuracy(candidate, held_out))
             if best is None or merit > best[0]:
                 best = merit, candidate
             if kept and flips <= self.gone:
                 break
-        progress("repair", done=len(self.learning_rates), total=len(self.learning_rates))
         if best is None:
             raise DivergedError("unlearning diverged at every learning rate; give smaller learning_rates")
-        return self._report(best[1], held_out, verdict, before, flips_before, seed)
+        return self._report(best[1], held_out, verdict, before=before, flips_before=flips_before, seed=seed)
 
     def _report(
         self,
         repaired: Classifier,
         held_out: Samples,
         verdict: Verdict,
+        *,
         before: float,
         flips_before: dict[int, float],
         seed: int,
@@ -136,21 +137,21 @@ class Unlearning(Repairer):
         )
 
     def _unlearn(
-        self, model: Classifier, training: Samples, verdict: Verdict, rate: float, *, seed: int
-    ) -> Iterator[float]:
-        """Train ``model`` in place, round by round; gives the share that is done."""
+        self, model: Classifier, training: Samples, verdict: Verdict, rate: float, *, seed: int, progress: Progress
+    ) -> None:
+        """Train ``model`` in place, round by round."""
         triggers = [evidence.trigger for evidence in verdict.triggers]
         labels = torch.tensor(verdict.targets)
         cured = CURED * median(evidence.norm for evidence in verdict.labels)
+        epochs = max(self.epochs, -(-self.steps * self.batch_size // len(training)))
+        fit = Training(epochs=epochs, batch_size=self.batch_size, learning_rate=rate)
         for turn in range(self.rounds):
             if turn > 0:
                 again = self._search(model, training, labels, seed=seed + turn)
-                small = [trigger for trigger in again if trigger.norm < cured]
-                if not small:
-                    return
-                triggers += small
-            for done in self._fine_tune(model, training, triggers, rate, seed=seed + turn):
-                yield (turn + done) / self.rounds
+                triggers += [trigger for trigger in again if trigger.norm < cured]
+
+            part = prefixed(progress, f"round {turn + 1}")
+            fit(model, training, seed=seed + turn, progress=part, change=partial(self._stamped, tuple(triggers)))
 
     def _search(self, model: Classifier, training: Samples, labels: Tensor, *, seed: int) -> list[MaskedPattern]:
         """What still leads to ``labels`` in a model that has unlearnt something."""
@@ -159,40 +160,8 @@ class Unlearning(Repairer):
             search.advance(torch.arange(len(labels)), images=self.batch_size)
         return [search.trigger(place) for place in range(len(labels))]
 
-    def _fine_tune(
-        self, model: Classifier, training: Samples, triggers: list[MaskedPattern], rate: float, *, seed: int
-    ) -> Iterator[float]:
-        """One round, in place; gives the share of it that is done."""
-        generator = torch.Generator().manual_seed(seed)
-        per_epoch = -(-len(training) // self.batch_size)
-        total = max(self.steps, self.epochs * per_epoch)
-        # A network that came with frozen weights is trained all the same; which ones were frozen is kept.
-        frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-        model.requires_grad_(True)
-        optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=total, cycle_momentum=False)
-        # Eval mode: dropout draws nothing, and running statistics of the clean data stay as they are.
-        model.eval()
-        for step in range(total):
-            if step % per_epoch == 0:
-                batches = torch.randperm(len(training), generator=generator).split(self.batch_size)
-            batch = training.subset(batches[step % per_epoch])
-            images = self._stamped(batch.pixels(), triggers, generator).to(model.device)
-            loss = functional.cross_entropy(model(images), batch.labels.to(model.device))
-            if not torch.isfinite(loss):
-                raise DivergedError(f"the loss of unlearning is {loss.item()}")
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            yield (step + 1) / total
-        optimizer.zero_grad()
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-
-    def _stamped(self, images: Tensor, triggers: list[MaskedPattern], generator: torch.Generator) -> Tensor:
-        """A copy of ``images`` whose first ``stamped_share`` carries variants of the triggers."""
+    def _stamped(self, triggers: tuple[MaskedPattern, ...], images: Tensor, generator: torch.Generator) -> Tensor:
+        """A copy of a batch whose first ``stamped_share`` carries variants of the triggers."""
         images = images.clone()
         count = max(1, round(self.stamped_share * len(images)))
         for place in range(count):
@@ -228,9 +197,13 @@ def grown(trigger: MaskedPattern) -> MaskedPattern:
     return MaskedPattern(mask, torch.where(weight > 0, colour / weight.clamp_min(1e-6), trigger.pattern).clamp(0, 1))
 
 
-def _flip_rates(model: Classifier, samples: Samples, triggers: tuple[LabelEvidence, ...]) -> dict[int, float]:
+def _flip_rates(
+    model: Classifier, samples: Samples, triggers: tuple[LabelEvidence, ...], *, wide: bool = False
+) -> dict[int, float]:
+    """Share of the samples of other labels that each trigger turns; with ``wide``, or that it turns when grown."""
     rates = {}
     for evidence in triggers:
-        others = samples.subset((samples.labels != evidence.label).nonzero().squeeze(1)) if len(samples) else samples
-        rates[evidence.label] = flip_rate(model, evidence.trigger.apply(others.pixels()), evidence.label)
+        others = samples.subset((samples.labels != evidence.label).nonzero().squeeze(1)).pixels()
+        forms = (evidence.trigger, grown(evidence.trigger)) if wide else (evidence.trigger,)
+        rates[evidence.label] = max(flip_rate(model, form.apply(others), evidence.label) for form in forms)
     return rates

@@ -30,13 +30,19 @@ __all__ = [
 ]
 
 
-def write_report(vetting: Vetting, out: Path) -> ReportDocument:
+def write_report(vetting: Vetting, out: Path | str, *, command: str | None = None) -> ReportDocument:
     """Write the report of a run into the folder ``out``, each file whole or not at all; ``report.json`` comes last.
+
+    Args:
+        vetting: the record of the run.
+        out: made if it is not there.
+        command: what was typed to start the run, if it was started so.
 
     Raises:
         OptionError: nothing can be written there.
     """
-    document = from_vetting(vetting)
+    out = Path(out)
+    document = from_vetting(vetting, command=command)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

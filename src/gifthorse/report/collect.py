@@ -38,8 +38,8 @@ FLAGGED_SHOWN = 10  # more would make the page heavy and say nothing new
 EXAMPLES_SHOWN = 4
 
 
-def from_vetting(vetting: Vetting) -> ReportDocument:
-    """The document of a run."""
+def from_vetting(vetting: Vetting, *, command: str | None = None) -> ReportDocument:
+    """The document of a run, and of the command line that started it."""
     verdict = vetting.verdict
     return ReportDocument(
         outcome=verdict.outcome,
@@ -63,6 +63,7 @@ def from_vetting(vetting: Vetting) -> ReportDocument:
             torch=torch.__version__,
             numpy=np.__version__,
         ),
+        command=None if command is None else _text(command),
         started=vetting.started,
         seconds=vetting.seconds,
         looked_for=LOOKED_FOR,

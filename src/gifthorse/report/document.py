@@ -169,6 +169,7 @@ class ReportDocument(Record):
     guard: RuntimeGuard = _about("The run-time guard.")
     pictures: tuple[Picture, ...] = _about("Triggers of the flagged labels; of the most suspicious if none is flagged.")
     versions: Versions = _about("The programs that computed it.")
+    command: str | None = _about("The command line that started the run; null for a run from Python.")
     started: AwareDatetime = _about("When the run began.")
     seconds: Annotated[float, Field(ge=0)] = _about("How long it took.")
     looked_for: tuple[str, ...] = _about("What the scan looked for, and at which error rate.")

@@ -44,7 +44,6 @@ def to_html(document: ReportDocument) -> str:
         headline=words.HEADLINES[document.outcome],
         headlines=words.HEADLINES,
         plot=norms_svg(document.labels, document.targets),
-        command=words.command(document),
         most_rows=MOST_ROWS,
         area=document.model.input_shape[1] * document.model.input_shape[2],
     )

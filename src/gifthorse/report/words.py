@@ -1,9 +1,6 @@
 """Numbers and outcomes as people read them; percent exists only here."""
 
-import shlex
-
 from ..core.verdict import Outcome
-from .document import ReportDocument
 
 HEADLINES = {
     Outcome.BACKDOOR_FOUND: "Backdoor found",
@@ -83,14 +80,3 @@ def bytes_of(size: int | None) -> str:
 def plain(key: str) -> str:
     """``false_rejection_rate`` as ``false rejection rate``."""
     return key.replace("_", " ")
-
-
-def command(document: ReportDocument) -> str | None:
-    """What to type to run it again, quoted for a shell; None for a model that was no file."""
-    model = document.model
-    if model.path is None:
-        return None
-    path = f"./{model.path}" if model.path.startswith("-") else model.path
-    words = ["gifthorse", "vet", path, "--data", document.samples.source]
-    words += ["--arch", model.arch] if model.arch else []
-    return shlex.join([*words, "--seed", str(document.detector.seed)])

@@ -4,7 +4,7 @@ Paper: Gu et al., "BadNets", 2017, section 4; Neural Cleanse uses it as a white 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, final, get_args
 
 import torch
 
@@ -42,6 +42,10 @@ class Patch:
             )
         if not all(0 <= value <= 1 for value in self.colour):
             raise OptionError(f"colour must be in [0, 1], got {self.colour}")
+        if self.place not in get_args(Place) and (isinstance(self.place, str) or len(self.place) != 2):
+            raise OptionError(
+                f"place must be one of {', '.join(get_args(Place))}, or (row, column), got {self.place!r}"
+            )
 
     def on(self, shape: tuple[int, int, int]) -> MaskedPattern:
         """The trigger for images of ``shape`` ``(C, H, W)``.
@@ -55,7 +59,8 @@ class Patch:
         top, left = self._corner(height, width)
         if not (0 <= top <= height - self.height and 0 <= left <= width - self.width):
             raise OptionError(
-                f"a patch of {self.height}×{self.width} at row {top}, column {left} leaves the image of {height}×{width}"
+                f"a patch of {self.height}×{self.width} at row {top}, column {left} does not lie inside an image of "
+                f"{height}×{width}; make it smaller, or move it"
             )
         mask = torch.zeros(1, height, width)
         mask[:, top : top + self.height, left : left + self.width] = 1

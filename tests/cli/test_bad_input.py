@@ -1,0 +1,218 @@
+"""What bad input gets: a message that names it and the way out, the right code, no traceback, and no output."""
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+OTHER = {"conv_1.weight": torch.zeros(4, 3, 3, 3), "extra.bias": torch.zeros(3)}
+
+
+class Hostile:
+    """A pickle that runs code when it is opened."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def _broken_models(folder, toy):
+    """Bad model files, by name."""
+    (folder / "empty.pth").touch()
+    (folder / "folder.pth").mkdir()
+    whole = (toy.folder / "backdoored.pth").read_bytes()
+    (folder / "truncated.pth").write_bytes(whole[: len(whole) // 2])
+    (folder / "hostile.pth").write_bytes(pickle.dumps({"weight": Hostile(folder / "marker")}))
+    torch.save({"weight": Hostile(folder / "marker")}, folder / "hostile-zip.pth")
+    torch.save(OTHER, folder / "other.pth")
+    weights = load_file(toy.folder / "backdoored.safetensors")
+    nan = {name: tensor.clone() for name, tensor in weights.items()}
+    nan["output.weight"][0, 0] = float("nan")
+    save_file(nan, folder / "nan.safetensors")
+    save_file({name: torch.zeros_like(tensor) for name, tensor in weights.items()}, folder / "constant.safetensors")
+    with zipfile.ZipFile(folder / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "not a model")
+
+
+def _broken_samples(folder, clean):
+    """Bad clean samples, by name."""
+
+    def save(name, images, labels):
+        np.savez(folder / name, images=images, labels=labels)
+
+    images, labels = clean.images.numpy(), clean.labels.numpy()
+    save("size.npz", images[:, :, :10], labels)
+    save("channels.npz", images[:, :1], labels)
+    save("range.npz", images, labels + 5)
+    save("few.npz", images[:3], labels[:3])
+    save("one-class.npz", images[labels == 0], labels[labels == 0])
+    save("wrong-labels.npz", images, (labels + 1) % 12)
+    save("empty.npz", images[:0], labels[:0])
+    (folder / "damaged.npz").write_bytes(b"PK\x03\x04 no more")
+    for name in ("a", "b"):
+        (folder / "classes" / name).mkdir(parents=True)
+    stream = io.BytesIO()
+    Image.fromarray(images[0].transpose(1, 2, 0)).save(stream, "PNG")
+    (folder / "classes" / "a" / "1.png").write_bytes(stream.getvalue())
+
+
+@pytest.fixture(scope="session")
+def broken(tmp_path_factory, toy, toy_clean):
+    folder = tmp_path_factory.mktemp("broken")
+    _broken_models(folder, toy)
+    _broken_samples(folder, toy_clean)
+    return folder
+
+
+MODELS = [
+    ("missing.pth", 2, ["there is no file", "missing.pth", "give a model file"]),
+    ("folder.pth", 2, ["is a folder", "give the model file itself"]),
+    ("empty.pth", 4, ["empty.pth", "empty"]),
+    ("truncated.pth", 4, ["truncated.pth", "damaged or incomplete", "fetch or save it again"]),
+    ("hostile.pth", 4, ["hostile.pth", "system"]),
+    ("hostile-zip.pth", 4, ["hostile-zip.pth", "system"]),
+    ("other.zip", 4, ["other.zip"]),
+    ("other.pth", 4, ["other.pth", "conv_2.weight", "extra.bias"]),
+    ("nan.safetensors", 4, ["NaN", "output.weight"]),
+]
+SAMPLES = [
+    ("missing/", 2, ["missing", "there is no such file or folder"]),
+    ("size.npz", 4, ["size.npz", "3×10×12", "3×12×12"]),
+    ("channels.npz", 4, ["channels.npz", "1×12×12", "3×12×12"]),
+    ("range.npz", 4, ["range.npz", "label 16 is out of range", "12 classes"]),
+    ("empty.npz", 4, ["empty.npz", "no images"]),
+    ("damaged.npz", 4, ["damaged.npz"]),
+    ("classes", 4, ["classes", "b", "the class has no images"]),
+]
+INCONCLUSIVE = [
+    ("backdoored.safetensors", "few.npz", ["3 clean samples are too few", "at least 5"]),
+    ("backdoored.safetensors", "one-class.npz", ["one label", "at least 2 classes"]),
+    ("backdoored.safetensors", "wrong-labels.npz", ["no better than guessing"]),
+    ("constant.safetensors", "clean.npz", ["one and the same answer"]),
+]
+OPTIONS = [
+    (["--arch", "nonsense"], ["nonsense", "gtsrb"]),
+    (["--arch", "nowhere.py:net"], ["no file nowhere.py"]),
+    (["--device", "quantum"], ["quantum"]),
+    (["--seed", "-1"], ["--seed"]),
+    (["--seed", "1.5"], ["--seed"]),
+    (["--samples", "0"], ["--samples"]),
+    (["--mean", "a,b,c"], ["--mean", "'a,b,c'"]),
+    (["--mean", "0.5,0.5"], ["mean", "3"]),
+    (["--std", "0"], ["std", "above 0"]),
+    (["--pixel-range", "255"], ["pixel_range"]),
+    (["--pixel-range", "255,0"], ["pixel_range"]),
+    (["--input-shape", "12"], ["input_shape"]),
+    (["--channel-order", "rbg"], ["channel_order", "rgb"]),
+    (["--layout", "chwn"], ["layout", "nchw"]),
+    (["--max-seconds", "0"], ["--max-seconds"]),
+    (["--out", "a-file"], ["a-file is a file", "--out"]),
+    (["--out", "a-file/below"], ["a-file is a file", "--out"]),
+    (["--unknown"], ["--unknown"]),
+]
+
+
+def _check(ended, code, said):
+    # typer puts its own messages into a frame that breaks lines
+    err = " ".join(ended.err.replace("│", " ").split())
+    assert (ended.code, [words for words in said if words not in err]) == (code, []), ended.err
+    assert "Traceback" not in ended.err
+    assert [path.name for path in Path().iterdir()] in ([], ["a-file"])
+
+
+@pytest.mark.parametrize(("name", "code", "said"), MODELS)
+def test_models(run, toy, broken, name, code, said):
+    _check(run("vet", broken / name, *toy.subject()[1:]), code, said)
+    assert not (broken / "marker").exists()
+
+
+@pytest.mark.parametrize(("name", "code", "said"), SAMPLES)
+def test_samples(run, toy, broken, name, code, said):
+    _check(run("scan", *toy.subject(data=f"{broken}/{name}")), code, said)
+
+
+@pytest.mark.parametrize(("options", "said"), OPTIONS, ids=" ".join)
+def test_options(run, toy, options, said):
+    Path("a-file").touch()
+    _check(run("vet", *toy.subject(), *options), 2, said)
+
+
+@pytest.mark.parametrize(("model", "data", "said"), INCONCLUSIVE, ids=str)
+def test_inconclusive_is_an_answer_with_a_report(run, toy, broken, model, data, said):
+    model, data = (next(path for path in (broken / name, toy.folder / name) if path.exists()) for name in (model, data))
+    ended = run("vet", model, "--data", data, "--arch", toy.arch, "--out", "out")
+    assert (ended.code, [words for words in said if words not in ended.out]) == (3, []), ended
+    assert "CANNOT TELL" in ended.out
+    assert run("report", "out").code == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Usage"),
+        (["vet"], "Usage"),
+        (["vet", "model.pth"], "--data"),
+        (["sniff"], "sniff"),
+        (["report", "nowhere"], "no such file"),
+        (["attack", "badnets", "--data", "signs", "--arch", "gtsrb"], "--target"),
+    ],
+    ids=str,
+)
+def test_usage(run, words, said):
+    ended = run(*words)
+    assert ended.code == 2
+    assert said in ended.out + ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--target", "99"], "target must be below 12"),
+        (["--poison-rate", "1.5"], "poison_rate must be in (0, 1], got 1.5"),
+        (["--size", "4"], "--size must be two numbers with 'x' between them"),
+        (["--size", "40x40"], "40×40"),
+        (["--place", "middle"], "place must be one of"),
+        (["--place", "1"], "--place must be two numbers"),
+        (["--place", "23,23"], "row 23, column 23"),
+        (["--colour", "2"], "colour must be in [0, 1]"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--arch", "nonsense"], "nonsense"),
+        (["--arch", "nonsense.py:net"], "nonsense.py"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_attack_options(run, toy, options, said):
+    words = ["--data", toy.folder / "large.npz", "--arch", "mnist", "--target", "1", *options]
+    _check(run("attack", "badnets", *words), 2, [said])
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_verdict(run, toy, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("gifthorse.pipeline.vet", fail)
+    ended = run("vet", *toy.subject())
+    assert ended.code == 4
+    assert "a fault of gifthorse" in ended.err
+
+
+@pytest.mark.parametrize(("error", "said"), [(OSError(28, "No space left"), "room"), (MemoryError(), "--samples")])
+def test_a_machine_that_is_too_small(run, toy, monkeypatch, error, said):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("gifthorse.pipeline.vet", fail)
+    ended = run("vet", *toy.subject())
+    assert ended.code == 4
+    assert said in ended.err
+    assert "Traceback" not in ended.err

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import pytest
+
+from gifthorse.cli.main import ATTACKS, COMMANDS
+
+
+@pytest.mark.parametrize(
+    "words", [*([name] for name in COMMANDS), *(["attack", name] for name in ATTACKS)], ids=" ".join
+)
+def test_each_command_shows_an_example_on_a_line_of_its_own(run, words):
+    ended = run(*words, "--help")
+    assert ended.code == 0
+    examples = [line.strip() for line in ended.out.splitlines() if line.strip().startswith("$ gifthorse")]
+    assert examples
+    assert all(example.startswith(f"$ gifthorse {' '.join(words)}") for example in examples)
+    assert "Exit codes:" in ended.out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["attack", "--help"]], ids=" ".join)
+def test_the_overview_shows_where_to_start(run, words):
+    ended = run(*words)
+    assert ended.code == 0
+    assert "$ gifthorse " in ended.out
+
+
+def test_examples_are_valid(run):
+    """Every option that an example names is an option of its command."""
+    for name in COMMANDS:
+        text = run(name, "--help").out
+        options = {
+            word for line in text.splitlines() if line.strip().startswith("$ gifthorse") for word in line.split()
+        }
+        listed = {word for line in text.splitlines() if line.startswith("│") for word in line.split()}
+        assert {option for option in options if option.startswith("--")} <= listed
+
+
+def test_the_help_says_that_named_code_is_run(run):
+    assert "which is run" in " ".join(run("vet", "--help").out.replace("│", " ").split())
+
+
+def test_the_version(run):
+    ended = run("--version")
+    assert (ended.code, ended.out.split()[0]) == (0, "gifthorse")
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "{'torch', 'matplotlib', 'pydantic', 'scipy', 'numpy', 'PIL', 'jinja2', 'safetensors'}"
+    code = f"import sys; import gifthorse.cli.main; print({heavy} & set(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == "set()"
