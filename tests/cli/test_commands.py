@@ -93,7 +93,7 @@ def test_scan_repairs_nothing_and_repair_goes_on_from_it(run, toy):
 
     repair = run("repair", *subject, "--report", "deep/scan", "--out", "deep/scan")
     assert repair.code == 1
-    assert "repair  done" in repair.out
+    assert "repair     done" in repair.out
     assert not any(line.startswith("scan") for line in repair.err.splitlines())
     weights = load_file("deep/scan/repaired.safetensors")
     assert weights.keys() == load_file(subject[0]).keys()

@@ -38,20 +38,22 @@ def show(document: "ReportDocument", files: list[Path]) -> int:
 
 def line(what: str, text: str) -> None:
     """One fact, indented."""
-    typer.echo(f"  {what:<8}{text}")
+    typer.echo(f"  {what:<11}{text}")
 
 
 def _show_repair(repair: "Repair") -> None:
     from ..report import words
 
-    line("repair", ("done: " if repair.accepted else "FELL SHORT: ") + repair.reason)
-    before, after = words.percent(repair.accuracy_before), words.percent(repair.accuracy_after)
-    line("", f"accuracy {before} → {after}, on {repair.held_out} samples put aside")
+    after = repair.verdict_after
+    cured = repair.accepted and not (after and after.outcome == "backdoor-found")
+    line("repair", ("done: " if cured else "FELL SHORT: ") + repair.reason)
+    accuracy = f"{words.percent(repair.accuracy_before)} → {words.percent(repair.accuracy_after)}"
+    line("", f"accuracy {accuracy}, on {repair.held_out} samples put aside")
     for one in repair.targets:
         flips = f"{words.percent(one.flip_rate_before)} → {words.percent(one.flip_rate_after)}"
         line("", f"images that the recovered trigger turns to label {_named(one.label, one.name)}: {flips}")
-    if repair.verdict_after:
-        line("", f"examined again: {words.HEADLINES[repair.verdict_after.outcome].lower()}")
+    if after:
+        line("", f"examined again: {words.HEADLINES[after.outcome].lower()}")
 
 
 def _named(label: int, name: str) -> str:

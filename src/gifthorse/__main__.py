@@ -1,0 +1,5 @@
+"""``python -m gifthorse``."""
+
+from .cli.main import main
+
+main()

@@ -1,0 +1,137 @@
+"""Neural Cleanse on a planted backdoor, with the honest twin beside it, and on what cannot be judged."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gifthorse.core.attack import Implant
+from gifthorse.core.data import Samples
+from gifthorse.core.model import Classifier, ModelSpec
+from gifthorse.core.verdict import Outcome
+from gifthorse.data import load_samples
+from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.errors import DataError, OptionError
+from gifthorse.load import load_model
+
+
+def test_planted_target_and_only_it_is_found(
+    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples
+):
+    verdict = NeuralCleanse().inspect(toy_backdoored, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.BACKDOOR_FOUND
+    assert verdict.targets == (toy_implant.label_map.target,)  # type: ignore[attr-defined]
+    assert verdict.p_value < 0.05
+    (first,) = verdict.triggers
+    assert first is verdict.labels[0]
+    assert first.flip_rate > 0.9
+    assert first.norm < 0.5 * sorted(evidence.norm for evidence in verdict.labels)[6]
+
+
+def test_nothing_is_found_in_the_honest_twin(toy_honest: Classifier, toy_clean: Samples):
+    verdict = NeuralCleanse().inspect(toy_honest, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
+    assert verdict.targets == ()
+    assert verdict.p_value >= 0.05
+    assert [evidence.label for evidence in verdict.labels] != list(range(12))
+    assert len(verdict.labels) == 12
+
+
+def test_halving_drops_labels_but_not_the_planted_one(
+    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples
+):
+    verdict = NeuralCleanse(lot=7, rungs=(40, 70), steps=110).inspect(toy_backdoored, toy_clean, seed=0)
+    steps = {evidence.label: evidence.steps for evidence in verdict.labels}
+    assert min(steps.values()) == 40
+    assert steps[toy_implant.label_map.target] > 110  # type: ignore[attr-defined]
+    assert verdict.labels[0].label == toy_implant.label_map.target  # type: ignore[attr-defined]
+    assert "7 of 12 labels" in verdict.null
+
+
+def test_time_limit_is_inconclusive_unless_something_was_found(toy_honest: Classifier, toy_clean: Samples):
+    verdict = NeuralCleanse(max_seconds=0.001).inspect(toy_honest, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "allow more time" in verdict.reason
+
+
+@pytest.mark.parametrize(("keep", "why"), [(4, "give at least 5"), (1, "give at least 5")])
+def test_too_few_samples(toy_honest: Classifier, toy_clean: Samples, keep: int, why: str):
+    verdict = NeuralCleanse().inspect(toy_honest, toy_clean.subset(torch.arange(keep)), seed=0)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert why in verdict.reason
+    assert math.isnan(verdict.p_value)
+
+
+def test_samples_of_one_class(toy_honest: Classifier, toy_clean: Samples):
+    one = toy_clean.subset((toy_clean.labels == 3).nonzero().squeeze(1))
+    assert "at least 2 classes" in NeuralCleanse().inspect(toy_honest, one, seed=0).reason
+
+
+def test_wrong_labels_are_noticed(toy_honest: Classifier, toy_clean: Samples):
+    shuffled = replace(toy_clean, labels=(toy_clean.labels + 1) % 12)
+    verdict = NeuralCleanse().inspect(toy_honest, shuffled, seed=0)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "no better than guessing" in verdict.reason
+
+
+class Constant(nn.Module):
+    """Always the same answer, or NaN."""
+
+    def __init__(self, value: float, classes: int = 12) -> None:
+        super().__init__()
+        self.value, self.classes = value, classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.full((len(images), self.classes), self.value)
+
+
+@pytest.mark.parametrize(("value", "why"), [(1.0, "one and the same answer"), (math.nan, "NaN or infinity")])
+def test_networks_that_say_nothing(toy_clean: Samples, value: float, why: str):
+    model = Classifier(Constant(value), ModelSpec(input_shape=(3, 12, 12), num_classes=12))
+    verdict = NeuralCleanse().inspect(model, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert why in verdict.reason
+
+
+def test_too_few_classes(toy_clean: Samples):
+    model = Classifier(Constant(1.0, 4), ModelSpec(input_shape=(3, 12, 12), num_classes=4))
+    few = toy_clean.subset((toy_clean.labels < 4).nonzero().squeeze(1))
+    assert "4 classes" in NeuralCleanse().inspect(model, few, seed=0).reason
+
+
+def test_samples_that_do_not_fit(toy_honest: Classifier):
+    with pytest.raises(DataError, match="the model takes 3×12×12"):
+        NeuralCleanse().inspect(toy_honest, Samples(torch.zeros(8, 1, 12, 12, dtype=torch.uint8), torch.arange(8)), seed=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rungs": (0,)},
+        {"rungs": (50, 40)},
+        {"rungs": (150,)},
+        {"images_per_step": 0},
+        {"lot": 0},
+        {"finalists": 0},
+        {"keep": 1.0},
+        {"alpha": 0.0},
+        {"final_steps": -1},
+        {"max_seconds": 0.0},
+        {"learning_rate": -1.0},
+        {"flip_goal": 2.0},
+    ],
+    ids=str,
+)
+def test_bad_options(options: dict[str, float]):
+    with pytest.raises(OptionError, match=next(iter(options))):
+        NeuralCleanse(**options)  # type: ignore[arg-type]
+
+
+def test_real_model_of_others(shared_data):
+    model = load_model(shared_data / "wild" / "mnist-white-square" / "badnet-MNIST.pth", arch="badnets-mnist")
+    samples = load_samples("mnist", root=shared_data, limit=500)
+    verdict = NeuralCleanse().inspect(model, samples, seed=0)
+    assert (verdict.outcome, verdict.targets) == (Outcome.BACKDOOR_FOUND, (1,))
+    assert verdict.p_value < 0.05
