@@ -1,14 +1,14 @@
 """The whole job in order: detect, repair, examine again, guard."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import final
 
 from .core.data import Samples
 from .core.defense import Detector, Filter, Guard, GuardState, Repaired, Repairer
 from .core.model import Classifier
-from .core.progress import Progress, silent
+from .core.progress import Progress, prefixed, silent
 from .core.verdict import Outcome, Verdict
 from .core.vetting import Vetting
 from .detect import NeuralCleanse
@@ -105,11 +105,12 @@ def _repair(
     if verdict.outcome is not Outcome.BACKDOOR_FOUND or methods.repairer is None:
         return None, None
     repaired = methods.repairer.repair(model, samples, verdict, seed=seed, progress=progress)
-
-    def again(what: str, *, done: float, total: float) -> None:
-        progress(f"examine again: {what}", done=done, total=total)
-
-    return repaired, methods.detector.inspect(repaired.model, samples, seed=seed, progress=again)
+    again = prefixed(progress, "examine again")
+    after = methods.detector.inspect(repaired.model, samples, seed=seed, progress=again)
+    if after.outcome is Outcome.BACKDOOR_FOUND:
+        reason = f"the repaired model was examined again, and there is still a backdoor in it: {after.reason}"
+        repaired = replace(repaired, accepted=False, reason=reason)
+    return repaired, after
 
 
 def _guard(
@@ -123,4 +124,4 @@ def _guard(
         guard = recipe.calibrate(model, samples, seed=seed, progress=progress)
     except DataError as too_few:
         return None, f"not made: {too_few}"
-    return guard, "stands in front of the model as it came in, not the repaired one"
+    return guard, "stands in front of the model as it came in"

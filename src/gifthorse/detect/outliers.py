@@ -73,7 +73,7 @@ def label_p_values(scores: Vector, in_null: NDArray[np.bool_], *, labels: int) -
     left = in_null.copy()
     for rank, place in enumerate(order[: most_outliers(int(in_null.sum()))]):
         left[place] = False
-        p_values[rank] = min(1.0, labels * lower_p_value(float(scores[place]), scores[left]))
+        p_values[rank] = np.minimum(1.0, labels * lower_p_value(float(scores[place]), scores[left]))  # NaN stays
     if np.isnan(p_values[0]):
         return np.full(len(scores), np.nan)
     result = np.ones(len(scores))

@@ -5,9 +5,8 @@ it stamped).
 Differs: the recovered trigger is the smallest that works, often a part of the attacker's. So triggers are put on
 whole, grown, or moved and with a part left out; and after each round of fine-tuning the trigger search looks again for
 the same labels, and what it finds is unlearnt beside what was found before, until a label is about as hard to reach
-as the others are. Several learning rates are tried, from
-the gentlest, and the first is taken that loses the recovered triggers within the accuracy budget, on samples that no
-training has seen.
+as the others are. Several learning rates are tried, and the first is taken that loses the recovered triggers, grown
+ones too, within the accuracy budget, on samples that no training has seen.
 """
 
 import copy
@@ -49,7 +48,7 @@ class Unlearning(Repairer):
         epochs: passes over the clean samples in a round.
         batch_size: images in a step.
         stamped_share: share of a batch that carries a trigger, in (0, 1).
-        learning_rates: of Adam, tried in this order.
+        learning_rates: of Adam, tried in this order until one is accepted.
         accuracy_budget: accuracy that may be lost on held-out samples, in [0, 1).
         gone: a recovered trigger is lost if it turns at most this share of held-out samples, grown or not.
         steps: least number of steps in a round, so that few samples are passed over more often.
@@ -61,7 +60,7 @@ class Unlearning(Repairer):
     epochs: int = 3
     batch_size: int = 64
     stamped_share: float = 0.2
-    learning_rates: tuple[float, ...] = (2e-4, 5e-4, 1e-3, 2e-3)
+    learning_rates: tuple[float, ...] = (1e-3, 2e-3, 5e-4, 2e-4)
     accuracy_budget: float = 0.02
     gone: float = 0.01
     steps: int = 100
