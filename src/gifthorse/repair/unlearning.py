@@ -45,6 +45,7 @@ class Unlearning(Repairer):
     Attributes:
         rounds: of fine-tuning; between them the triggers are searched for again.
         search_steps: of each of those searches.
+        search_images: that each label meets in a step of them.
         epochs: passes over the clean samples in a round.
         batch_size: images in a step.
         stamped_share: share of a batch that carries a trigger, in (0, 1).
@@ -56,7 +57,8 @@ class Unlearning(Repairer):
 
     name: ClassVar[str] = "unlearning"
     rounds: int = 3
-    search_steps: int = 60
+    search_steps: int = 150
+    search_images: int = 16
     epochs: int = 3
     batch_size: int = 64
     stamped_share: float = 0.2
@@ -66,7 +68,7 @@ class Unlearning(Repairer):
     steps: int = 100
 
     def __post_init__(self) -> None:
-        for option in ("rounds", "search_steps", "epochs", "batch_size", "steps"):
+        for option in ("rounds", "search_steps", "search_images", "epochs", "batch_size", "steps"):
             if not getattr(self, option) >= 1:
                 raise OptionError(f"{option} must be at least 1, got {getattr(self, option)}")
         if not 0 < self.stamped_share < 1:
@@ -156,7 +158,7 @@ class Unlearning(Repairer):
         """What still leads to ``labels`` in a model that has unlearnt something."""
         search = TriggerSearch(model, training, labels, options=SearchOptions(), seed=seed)
         for _ in range(self.search_steps):
-            search.advance(torch.arange(len(labels)), images=self.batch_size)
+            search.advance(torch.arange(len(labels)), images=self.search_images)
         return [search.trigger(place) for place in range(len(labels))]
 
     def _stamped(self, triggers: tuple[MaskedPattern, ...], images: Tensor, generator: torch.Generator) -> Tensor:
