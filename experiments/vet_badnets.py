@@ -62,13 +62,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data-root", type=Path, help="folder of mnist/ and gtsrb/ (or GIFTHORSE_DATA)")
     options.add_argument("--work", type=Path, required=True, help="folder for models and rows")
-    options.add_argument("--only", choices=list(TASKS), help="with --models-only: this data set alone")
+    options.add_argument("--only", choices=list(TASKS), help="this data set alone, and no result file yet")
     options.add_argument("--models-only", action="store_true", help="train, and leave the rest for the next run")
     chosen = options.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
     rows = []
     for name, task in TASKS.items():
-        if chosen.models_only and chosen.only not in {None, name}:
+        if chosen.only not in {None, name}:
             continue
         train = load_samples(name, root=chosen.data_root, split="train")
         test = load_samples(name, root=chosen.data_root, split="test")
@@ -78,7 +78,7 @@ def main() -> None:
                 continue
             rows.append(row(name, task, seed, train, test, chosen.work))
             Console().print(rows[-1])
-    if not chosen.models_only:
+    if not (chosen.models_only or chosen.only):
         record.write("vet_badnets", Path(__file__), rows, table(rows))
 
 

@@ -17,9 +17,7 @@ from gifthorse.errors import DataError, OptionError
 from gifthorse.load import load_model
 
 
-def test_planted_target_and_only_it_is_found(
-    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples
-):
+def test_planted_target_and_only_it_is_found(toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples):
     verdict = NeuralCleanse().inspect(toy_backdoored, toy_clean, seed=0)
     assert verdict.outcome is Outcome.BACKDOOR_FOUND
     assert verdict.targets == (toy_implant.label_map.target,)  # type: ignore[attr-defined]
@@ -102,8 +100,9 @@ def test_too_few_classes(toy_clean: Samples):
 
 
 def test_samples_that_do_not_fit(toy_honest: Classifier):
+    grey = Samples(torch.zeros(8, 1, 12, 12, dtype=torch.uint8), torch.arange(8))
     with pytest.raises(DataError, match="the model takes 3×12×12"):
-        NeuralCleanse().inspect(toy_honest, Samples(torch.zeros(8, 1, 12, 12, dtype=torch.uint8), torch.arange(8)), seed=0)
+        NeuralCleanse().inspect(toy_honest, grey, seed=0)
 
 
 @pytest.mark.parametrize(

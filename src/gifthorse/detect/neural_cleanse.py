@@ -111,8 +111,8 @@ def _obstacle(model: Classifier, clean: Samples) -> str:
     right = int((answers.argmax(1) == clean.labels).sum())
     if clopper_pearson(right, len(clean))[0] <= 1 / model.spec.num_classes:
         return (
-            f"the model labels {right} of {len(clean)} clean samples as they are labelled, no better than guessing; check "
-            "that the samples are its classes in its order, and its pixel range, mean, std and channel order"
+            f"the model labels {right} of {len(clean)} clean samples as they are labelled, no better than guessing; "
+            "check that the samples are its classes in its order, and its pixel range, mean, std and channel order"
         )
     return ""
 

@@ -34,6 +34,7 @@ from ..train import Training
 FEWEST_SAMPLES = 2
 HELD_OUT_SHARE = 0.2
 KEPT = 0.8  # share of a mask's pixels that stay when a part is left out
+SEARCH_GOAL = 0.5  # share of a batch: what still works on half of the images is looked for, too
 CURED = 0.5  # a label whose smallest trigger takes at least this share of a typical label's is no longer unusual
 
 
@@ -56,16 +57,16 @@ class Unlearning(Repairer):
     """
 
     name: ClassVar[str] = "unlearning"
-    rounds: int = 3
+    rounds: int = 5
     search_steps: int = 150
     search_images: int = 16
-    epochs: int = 3
+    epochs: int = 1
     batch_size: int = 64
     stamped_share: float = 0.2
     learning_rates: tuple[float, ...] = (1e-3, 2e-3, 5e-4, 2e-4)
     accuracy_budget: float = 0.02
     gone: float = 0.01
-    steps: int = 100
+    steps: int = 60
 
     def __post_init__(self) -> None:
         for option in ("rounds", "search_steps", "search_images", "epochs", "batch_size", "steps"):
@@ -156,7 +157,7 @@ class Unlearning(Repairer):
 
     def _search(self, model: Classifier, training: Samples, labels: Tensor, *, seed: int) -> list[MaskedPattern]:
         """What still leads to ``labels`` in a model that has unlearnt something."""
-        search = TriggerSearch(model, training, labels, options=SearchOptions(), seed=seed)
+        search = TriggerSearch(model, training, labels, options=SearchOptions(flip_goal=SEARCH_GOAL), seed=seed)
         for _ in range(self.search_steps):
             search.advance(torch.arange(len(labels)), images=self.search_images)
         return [search.trigger(place) for place in range(len(labels))]
