@@ -272,6 +272,6 @@ def _found(ranked: tuple[LabelEvidence, ...], targets: tuple[int, ...]) -> str:
     first = next(evidence for evidence in ranked if evidence.label == targets[0])
     named = "label " + str(targets[0]) if len(targets) == 1 else "labels " + ", ".join(map(str, targets))
     return (
-        f"a change of {first.norm:.1f} pixels turns {first.flip_rate:.0%} of unseen samples to label {first.label}, "
-        f"{math.exp(first.score):.1f} times less than a typical label needs; found: {named}"
+        f"a change of {first.norm:.1f} pixels turns {first.flip_rate:.0%} of unseen samples to label {first.label}; "
+        f"after equal search, its trigger took {math.exp(-first.score):.0%} of a typical label's; found: {named}"
     )
