@@ -32,7 +32,8 @@ def load_named(name: str, *, root: Path | None = None, split: str = "test", size
     given = root or os.environ.get(ROOT_VARIABLE)
     if not given:
         raise OptionError(
-            f"{name}: the data set is read from a data root, and none is given; pass root, or set the environment "
+            f"{name}: the data set is read from a data root, and none is given; pass root (--data-root), or set the "
+            "environment "
             f"variable {ROOT_VARIABLE}, to the folder that holds {name}/{split}.parquet. For a folder that is called "
             f"{name}, write ./{name}"
         )
