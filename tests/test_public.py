@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,7 @@ def test_importing_gifthorse_is_quick_and_silent():
     script = f"import gifthorse, sys; sys.exit(' '.join(name for name in {slow} if name in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_package_says_that_it_is_typed():
+    assert (Path(gifthorse.__file__).parent / "py.typed").is_file()
