@@ -51,7 +51,7 @@ Arch = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
+Device = Annotated[str, typer.Option(help="Where to compute; cpu alone in this version.")]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn. The same seed gives the same answer.")
 ]
@@ -154,6 +154,11 @@ class Subject:
         from ..data import load_samples
         from ..load import load_model
 
+        if self.device != "cpu":
+            raise OptionError(
+                f"--device {self.device}: this version computes on the cpu alone, because the trigger search has never "
+                "been run on another device; leave the option out"
+            )
         samples = load_samples(self.data, root=self.data_root, split=self.split, limit=self.count, seed=self.seed)
         stated = {
             "input_shape": numbers(self.input_shape, option="--input-shape", separator="x", kind=int),
