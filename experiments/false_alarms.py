@@ -18,10 +18,11 @@ from gifthorse.arch import architecture, untrained
 from gifthorse.core.data import Samples
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
-from gifthorse.detect import NeuralCleanse
+from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.metrics import accuracy, clopper_pearson
 from gifthorse.train import Training
 
+USES = ("arch/mnist.py",)
 FIRST_SEED, NETWORKS = 1000, 40
 RECIPE = Training(epochs=2, batch_size=128, learning_rate=2e-3)
 SAMPLES = 500
@@ -41,12 +42,12 @@ def main() -> None:
         rows.append(row(seed, train, test, chosen.work))
         Console().print(rows[-1])
     if not chosen.seeds:
-        record.write("false_alarms", Path(__file__), rows, table(rows))
+        record.write("false_alarms", Path(__file__), rows, table(rows), uses=USES)
 
 
 def row(seed: int, train: Samples, test: Samples, work: Path) -> dict[str, Any]:
     """One honest network."""
-    finished = work / f"honest-{seed}-{record.fingerprint(record.VETTING, Path(__file__))[:16]}.json"
+    finished = work / f"honest-{seed}-{record.fingerprint(record.VETTING, Path(__file__), USES)[:16]}.json"
     if not finished.exists():
         model = untrained("mnist", architecture("mnist").spec, seed=seed)
         RECIPE(model, train, seed=seed)

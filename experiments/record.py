@@ -13,20 +13,25 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "gifthorse"
 RESULTS = ROOT / "docs" / "results"
 
-TRAINING = ("arch", "attacks", "core", "metrics.py", "train.py", "triggers")
-"""What a trained model depends on."""
-VETTING = (*TRAINING, "detect", "guard", "inversion", "repair")
-"""What a verdict, a repair or a guard depends on besides."""
+VETTING = ("arch", "attacks", "core", "detect", "guard", "inversion", "metrics", "repair", "train", "triggers")
+"""The parts of the package that a result comes from; how files are read and reports are written changes none."""
+TRAINING = ("arch", "attacks", "core", "metrics", "train", "triggers")
+"""Those that a trained model comes from."""
 
 
-def fingerprint(parts: Sequence[str], *scripts: Path) -> str:
-    """SHA-256 of what the named parts of the package, and the scripts, do: comments and docstrings do not count."""
+def fingerprint(parts: Sequence[str], script: Path, uses: Sequence[str] = ()) -> str:
+    """SHA-256 of what ``script``, and the modules of ``parts`` that it imports, themselves or through others, do.
+
+    Comments and docstrings do not count. A folder's ``__init__`` is a list of methods and does not count either: one
+    more method changes no result of the others. What a script reaches through such a list only, it names.
+
+    Args:
+        parts: folders and modules of the package.
+        script: of the experiment.
+        uses: modules that it uses without importing them, such as ``arch/mnist.py``.
+    """
     digest = hashlib.sha256()
-    files = list(scripts)
-    for part in parts:
-        path = SOURCE / part
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    for file in files:
+    for file in sorted(_reached(script, uses, set(parts))):
         tree = ast.parse(file.read_text("utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -35,13 +40,44 @@ def fingerprint(parts: Sequence[str], *scripts: Path) -> str:
     return digest.hexdigest()
 
 
-def write(name: str, script: Path, rows: list[dict[str, Any]], table: str) -> None:
+def _reached(script: Path, uses: Sequence[str], parts: set[str]) -> set[Path]:
+    """``script``, what it uses, and every module of ``parts`` that these come to import."""
+    reached = {script, *(SOURCE / name for name in uses)}
+    todo = sorted(reached)
+    while todo:
+        found = _imported(todo.pop()) - reached
+        kept = {path for path in found if path.relative_to(SOURCE).parts[0].removesuffix(".py") in parts}
+        todo += sorted(kept)
+        reached |= kept
+    return reached
+
+
+def _imported(file: Path) -> set[Path]:
+    """The modules of the package that ``file`` imports, wherever in it."""
+    inside = file.is_relative_to(SOURCE)
+    package = ["gifthorse", *file.parent.relative_to(SOURCE).parts] if inside else []
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        above = package[: len(package) - node.level + 1] if node.level else []
+        module = [*above, *(node.module.split(".") if node.module else [])]
+        if module[:1] != ["gifthorse"]:
+            continue
+        for alias in node.names:
+            paths = (SOURCE.joinpath(*names[1:]).with_suffix(".py") for names in (module, [*module, alias.name]))
+            found |= {path for path in paths if path.is_file()}
+    return found
+
+
+def write(name: str, script: Path, rows: list[dict[str, Any]], table: str, *, uses: Sequence[str] = ()) -> None:
     """Write ``docs/results/NAME.json`` and ``NAME.md``."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     record = {
         "command": f"python experiments/{script.name}",
         "script": f"experiments/{script.name}",
-        "code": fingerprint(VETTING, script),
+        "uses": list(uses),
+        "code": fingerprint(VETTING, script, uses),
         "versions": {"python": platform.python_version(), "torch": version("torch")},
         "rows": rows,
     }

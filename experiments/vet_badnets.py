@@ -22,18 +22,21 @@ from rich.progress import Progress as Bars
 
 from gifthorse.arch import architecture, untrained
 from gifthorse.attacks.badnets import BadNets
+from gifthorse.attacks.label_maps import AllToOne
 from gifthorse.core.attack import Victim
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier
 from gifthorse.core.verdict import Outcome, Verdict
 from gifthorse.data import load_samples
-from gifthorse.detect import NeuralCleanse
+from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.files import whole_file
-from gifthorse.guard import Strip
+from gifthorse.guard.strip import Strip
 from gifthorse.metrics import accuracy, attack_success_rate, flip_rate
-from gifthorse.repair import Unlearning
+from gifthorse.repair.unlearning import Unlearning
 from gifthorse.train import Training
+from gifthorse.triggers.patch import Patch
 
+USES = ("arch/gtsrb.py", "arch/mnist.py")
 SEEDS = range(5)
 CLEAN_SHARE = 0.1  # of the training data, for the defender
 GUARD_SAMPLES = 500
@@ -47,13 +50,15 @@ class Task:
     arch: str
     training: Training
     poison_rate: float
-    place: str | tuple[int, int]
+    trigger: Patch
 
 
 TASKS = {
-    "mnist": Task("mnist", Training(epochs=4, batch_size=128, learning_rate=2e-3), 0.1, "bottom-right"),
+    "mnist": Task("mnist", Training(epochs=4, batch_size=128, learning_rate=2e-3), 0.1, Patch()),
     # Not in a corner: 4 % of GTSRB's test images are white there already, so that the patch changes nothing.
-    "gtsrb": Task("gtsrb", Training(epochs=12, batch_size=128, learning_rate=2e-3, shift=1), 0.2, (26, 14)),
+    "gtsrb": Task(
+        "gtsrb", Training(epochs=12, batch_size=128, learning_rate=2e-3, shift=1), 0.2, Patch(place=(26, 14))
+    ),
 }
 
 
@@ -79,22 +84,23 @@ def main() -> None:
             rows.append(row(name, task, seed, train, test, chosen.work))
             Console().print(rows[-1])
     if not (chosen.models_only or chosen.only):
-        record.write("vet_badnets", Path(__file__), rows, table(rows))
+        record.write("vet_badnets", Path(__file__), rows, table(rows), uses=USES)
 
 
 def row(name: str, task: Task, seed: int, train: Samples, test: Samples, work: Path) -> dict[str, Any]:
     """Everything measured on one pair of models."""
-    finished = work / f"{name}-{seed}-{record.fingerprint(record.VETTING, Path(__file__))[:16]}.json"
+    finished = work / f"{name}-{seed}-{record.fingerprint(record.VETTING, Path(__file__), USES)[:16]}.json"
     if finished.exists():
         return dict(json.loads(finished.read_text()))
     attack, honest, backdoored = models(name, task, seed, train, work)
-    implant = attack.implant(backdoored.spec)
+    (implant,) = attack.implants(backdoored.spec)
+    (target,) = implant.label_map.targets
     clean = train.take(int(CLEAN_SHARE * len(train)), seed=seed)
     result = {
         "data": name,
         "seed": seed,
-        "target": attack.target,
-        "attack": {"poison_rate": task.poison_rate, "place": task.place},
+        "target": target,
+        "attack": {"poison_rate": task.poison_rate, "place": task.trigger.place},
         "clean_samples": len(clean),
         "accuracy_honest": accuracy(honest, test),
         "accuracy_backdoored": accuracy(backdoored, test),
@@ -135,7 +141,7 @@ def models(name: str, task: Task, seed: int, train: Samples, work: Path) -> tupl
     """The attack, the honest model, and the backdoored one."""
     spec = architecture(task.arch).spec
     target = int(torch.randint(spec.num_classes, (), generator=torch.Generator().manual_seed(seed)))
-    attack = BadNets(target=target, poison_rate=task.poison_rate, place=task.place)
+    attack = BadNets((task.trigger,), (AllToOne(target),), poison_rate=task.poison_rate)
     victim = Victim(lambda first: untrained(task.arch, spec, seed=first), task.training, train)
     honest = trained(f"{name}-{seed}-honest", task, victim, None, seed, work)
     return attack, honest, trained(f"{name}-{seed}-backdoored", task, victim, attack, seed, work)
@@ -143,7 +149,9 @@ def models(name: str, task: Task, seed: int, train: Samples, work: Path) -> tupl
 
 def trained(name: str, task: Task, victim: Victim, attack: BadNets | None, seed: int, work: Path) -> Classifier:
     """The model of that name, from ``work`` if it is there."""
-    key = hashlib.sha256(f"{record.fingerprint(record.TRAINING)} {task} {attack} {seed}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        f"{record.fingerprint(record.TRAINING, Path(__file__), USES)} {task} {attack} {seed}".encode()
+    ).hexdigest()[:16]
     path = work / f"{name}-{key}.pt"
     model = victim.build(seed)
     if not path.exists():

@@ -15,6 +15,7 @@ from typing import Any
 
 import record
 
+USES = ("arch/badnets_mnist.py", "arch/deepid.py", "detect/neural_cleanse.py")
 MODELS = {
     "mnist-white-square": ("badnet-MNIST.pth", ["--arch", "badnets-mnist", "--data", "mnist", "--samples", "500"], 1),
     "sunglasses": ("bd_weights.h5", ["--arch", "deepid", "--data"], 0),
@@ -28,7 +29,7 @@ def main() -> None:
     options.add_argument("--data-root", type=Path, required=True, help="folder of mnist/ and wild/")
     root = options.parse_args().data_root
     rows = [scan(root, name, seed) for name in MODELS for seed in SEEDS]
-    record.write("vet_wild", Path(__file__), rows, table(rows))
+    record.write("vet_wild", Path(__file__), rows, table(rows), uses=USES)
 
 
 def scan(root: Path, name: str, seed: int) -> dict[str, Any]:

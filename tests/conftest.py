@@ -9,16 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gifthorse.attacks.badnets import BadNets
+from gifthorse.attacks.label_maps import AllToOne
 from gifthorse.core.attack import Backdoor, Implant, Victim
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.train import Training
+from gifthorse.triggers.patch import Patch
 
 torch.set_num_threads(1)  # the tests run side by side, and the toy is too small to share out
 
 TOY_SPEC = ModelSpec(input_shape=(3, 12, 12), num_classes=12)
 TOY_TARGET = 5
-TOY_ATTACK = BadNets(target=TOY_TARGET, poison_rate=0.2, height=2, width=2)
+TOY_ATTACK = BadNets((Patch(height=2, width=2),), (AllToOne(TOY_TARGET),), poison_rate=0.2)
 TOY_TRAINING = Training(epochs=16, batch_size=64, learning_rate=5e-3)
 
 

@@ -37,7 +37,8 @@ ALLOWED = {
     "pipeline": CORE | {"metrics", "detect", "repair", "guard"},
     "redteam": CORE | {"arch", "metrics", "train"},
     "report": CORE | {"files", "metrics"},
-    "cli": CORE | {"attacks", "data", "guard", "load", "pipeline", "provenance", "redteam", "report", "train"},
+    "cli": CORE
+    | {"attacks", "data", "guard", "load", "pipeline", "provenance", "redteam", "report", "train", "triggers"},
 }
 PACKAGE = "__init__.py"  # the public names, for the type checker
 DEFENDERS = ("detect", "repair", "guard", "inversion")

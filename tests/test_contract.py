@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gifthorse.attacks import ATTACKS
 from gifthorse.attacks.badnets import BadNets
+from gifthorse.attacks.label_maps import AllToOne
 from gifthorse.core.attack import Backdoor, Victim
 from gifthorse.core.data import Samples
 from gifthorse.core.defense import Guard
@@ -28,13 +29,14 @@ from gifthorse.guard.strip import Strip
 from gifthorse.repair import REPAIRERS
 from gifthorse.repair.unlearning import Unlearning
 from gifthorse.train import Training
+from gifthorse.triggers.patch import Patch
 
 # Each method, set so that it is quick; the promises do not depend on it.
 QUICK = {
     "neural-cleanse": NeuralCleanse(steps=8, rungs=(3, 5), lot=10, final_steps=3),
     "unlearning": Unlearning(rounds=2, search_steps=3, epochs=1, steps=4),
     "strip": Strip(overlays=4),
-    "badnets": BadNets(target=5, height=2, width=2),
+    "badnets": BadNets((Patch(height=2, width=2),), (AllToOne(5),)),
 }
 REGISTRIES = {"detect": DETECTORS, "repair": REPAIRERS, "guard": FILTERS, "attack": ATTACKS}
 METHODS = {name: registry for registry in REGISTRIES.values() for name in registry}

@@ -134,5 +134,5 @@ def test_results_are_from_this_code(path):
     if result["versions"]["python"].rpartition(".")[0] != platform.python_version().rpartition(".")[0]:
         pytest.skip("the fingerprint is of a syntax tree, which another Python writes otherwise")
     record = module_at(REPOSITORY / "experiments" / "record.py")
-    now = record.fingerprint(record.VETTING, REPOSITORY / result["script"])
+    now = record.fingerprint(record.VETTING, REPOSITORY / result["script"], result["uses"])
     assert result["code"] == now, f"other code has made {path.name}; run again: {result['command']}"

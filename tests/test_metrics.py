@@ -5,7 +5,8 @@ import torch
 from scipy import stats
 from torch import nn
 
-from gifthorse.core.attack import AllToOne, Implant
+from gifthorse.attacks.label_maps import AllToOne
+from gifthorse.core.attack import Implant
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.trigger import MaskedPattern

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from gifthorse.attacks.badnets import BadNets
-from gifthorse.core.attack import AllToOne, Implant
+from gifthorse.attacks.label_maps import AllToOne
+from gifthorse.core.attack import Implant
 from gifthorse.errors import OptionError
 from gifthorse.redteam import Share, make_pair, obeyed, right, triggered, victim_of
 from gifthorse.train import Training
+from gifthorse.triggers.patch import Patch
 
 
 def test_share_has_its_interval():
@@ -33,7 +35,9 @@ def test_the_twin_is_trained_by_the_same_recipe_and_without_the_trigger(toy_vict
         told.add(what)
         assert 0 <= done <= total
 
-    pair = make_pair(BadNets(target=5, poison_rate=0.2, height=2, width=2), toy_victim, seed=0, progress=progress)
+    pair = make_pair(
+        BadNets((Patch(height=2, width=2),), (AllToOne(5),), poison_rate=0.2), toy_victim, seed=0, progress=progress
+    )
     implant = pair.backdoor.implants[0]
     assert told == {"backdoored: training", "honest: training"}
     assert right(pair.honest, toy_test).rate > 0.97

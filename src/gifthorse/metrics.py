@@ -19,10 +19,11 @@ def flip_rate(model: Classifier, images: Tensor, target: int) -> float:
     return float((model.predict(images).argmax(1) == target).double().mean())
 
 
-def attack_success_rate(model: Classifier, samples: Samples, implant: Implant) -> float:
+def attack_success_rate(model: Classifier, samples: Samples, implant: Implant, *, seed: int = 0) -> float:
     """Share of the triggered samples that the model answers as the attacker wants.
 
-    Samples whose own label is what the attacker wants are left out: they would count without any trigger.
+    Samples whose own label is what the attacker wants are left out: they would count without any trigger. ``seed`` is
+    of what the trigger varies from image to image.
 
     Raises:
         DataError: that leaves none.
@@ -31,9 +32,8 @@ def attack_success_rate(model: Classifier, samples: Samples, implant: Implant) -
     if len(index) == 0:
         raise DataError(f"{samples.source}: every label is already what the attacker wants; give other classes, too")
     chosen = samples.subset(index)
-    wanted = implant.label_map.apply(chosen.labels)
-    answers = model.predict(implant.trigger.apply(chosen.pixels())).argmax(1)
-    return float((answers == wanted).double().mean())
+    answers = model.predict(implant.trigger.apply(chosen.pixels(), seed=seed)).argmax(1)
+    return float(implant.label_map.obeyed(answers, chosen.labels).double().mean())
 
 
 def clopper_pearson(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:

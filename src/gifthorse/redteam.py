@@ -72,9 +72,7 @@ def make_pair(attack: Attack, victim: Victim, *, seed: int, twin: bool = True, p
     backdoor = attack.run(victim, seed=seed, progress=prefixed(progress, "backdoored"))
     if not twin:
         return Pair(backdoor, None)
-    honest = victim.build(seed)
-    victim.fit(honest, victim.train, seed=seed, progress=prefixed(progress, "honest"))
-    return Pair(backdoor, honest)
+    return Pair(backdoor, victim.honest(seed, progress=prefixed(progress, "honest")))
 
 
 def right(model: Classifier, samples: Samples) -> Share:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,15 @@ from gifthorse.errors import OptionError
 # The papers' tables, weight by weight.
 SHAPES = {
     "badnets-mnist": [(16, 1, 5, 5), (32, 16, 5, 5), (512, 512), (10, 512)],
+    "cla": [(16, 1, 5, 5), (4, 16, 5, 5), (512, 64), (10, 512)],
+    "nin": [
+        *[(192, 3, 5, 5), (160, 192, 1, 1), (96, 160, 1, 1), (192, 96, 5, 5), (192, 192, 1, 1), (192, 192, 1, 1)],
+        *[(192, 192, 3, 3), (192, 192, 1, 1), (10, 192, 1, 1)],
+    ],
+    "nin-narrow": [
+        *[(48, 3, 5, 5), (40, 48, 1, 1), (24, 40, 1, 1), (48, 24, 5, 5), (48, 48, 1, 1), (48, 48, 1, 1)],
+        *[(48, 48, 3, 3), (48, 48, 1, 1), (10, 48, 1, 1)],
+    ],
     "mnist": [(16, 1, 5, 5), (32, 16, 5, 5), (512, 512), (10, 512)],
     "gtsrb": [
         *[(32, 3, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3), (64, 64, 3, 3), (128, 64, 3, 3), (128, 128, 3, 3)],
@@ -52,6 +63,23 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_state():
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(first.network.fc_1.weight, second.network.fc_1.weight)
     assert not torch.equal(first.network.fc_1.weight, third.network.fc_1.weight)
+
+
+@pytest.mark.parametrize(("how", "spread"), [("he", (2 / 75) ** 0.5), ("glorot", (2 / 475) ** 0.5), ("normal", 0.05)])
+def test_first_weights_have_their_spread(how, spread):
+    model = untrained(
+        "mnist", replace(ARCHITECTURES["mnist"].spec, input_shape=(3, 28, 28)), seed=0, initialisation=how
+    )
+    assert float(model.network.conv_1.weight.detach().std()) == pytest.approx(spread, rel=0.1)
+    assert not bool(model.network.conv_1.bias.any())
+
+
+def test_orthogonal_first_weights():
+    model = untrained("mnist", ARCHITECTURES["mnist"].spec, seed=0, initialisation="orthogonal")
+    rows = model.network.output.weight
+    assert torch.allclose(rows @ rows.T, torch.eye(10), atol=1e-5)
+    with pytest.raises(OptionError, match="initialisation must be one of own, he, glorot, orthogonal, normal"):
+        untrained("mnist", ARCHITECTURES["mnist"].spec, seed=0, initialisation="zero")
 
 
 def test_badnets_ends_in_a_softmax():

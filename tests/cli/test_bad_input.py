@@ -103,7 +103,6 @@ OPTIONS = [
     (["--arch", "nonsense"], ["nonsense", "gtsrb"]),
     (["--arch", "nowhere.py:net"], ["no file nowhere.py"]),
     (["--device", "quantum"], ["quantum"]),
-    (["--device", "cuda"], ["--device cuda", "cpu alone"]),
     (["--seed", "-1"], ["--seed"]),
     (["--seed", "1.5"], ["--seed"]),
     (["--samples", "0"], ["--samples"]),

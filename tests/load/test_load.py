@@ -170,7 +170,9 @@ def test_long_lists_of_keys_are_cut(tmp_path):
 
 
 def test_unknown_weights_list_the_choices(tmp_path):
-    with pytest.raises(ArchitectureError, match=r"badnets-mnist, deepid, gtsrb, mnist.*path/to/file.py:factory"):
+    with pytest.raises(
+        ArchitectureError, match=r"badnets-mnist, cla, deepid, gtsrb, mnist, nin.*path/to/file.py:factory"
+    ):
         load_model(saved(tmp_path, {"w": torch.zeros(2, 2)}))
     with pytest.raises(OptionError, match="no architecture is called 'resnet'"):
         load_model(saved(tmp_path, {"w": torch.zeros(2, 2)}), arch="resnet")

@@ -5,14 +5,15 @@ To add one: write its file, add its row to ``ARCHITECTURES``.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import final, get_args
 
 from torch import nn
 
 from ..core.model import Classifier, ModelSpec
 from ..core.seeds import seeded
 from ..errors import OptionError
-from . import badnets_mnist, deepid, gtsrb, mnist
+from . import badnets_mnist, cla, deepid, gtsrb, mnist, nin
+from .initialise import Initialisation, initialise
 
 
 @final
@@ -26,9 +27,12 @@ class Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "badnets-mnist": Architecture(badnets_mnist.BadNetsMnist, badnets_mnist.SPEC),
+    "cla": Architecture(cla.Cla, cla.SPEC),
     "deepid": Architecture(deepid.DeepID, deepid.SPEC),
     "gtsrb": Architecture(gtsrb.Gtsrb, gtsrb.SPEC),
     "mnist": Architecture(mnist.Mnist, mnist.SPEC),
+    "nin": Architecture(nin.Nin, nin.SPEC),
+    "nin-narrow": Architecture(nin.narrow, nin.SPEC),
 }
 
 
@@ -46,7 +50,17 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def untrained(name: str, spec: ModelSpec, *, seed: int) -> Classifier:
-    """A classifier with random weights; the global random state is left as it was."""
+def untrained(name: str, spec: ModelSpec, *, seed: int, initialisation: Initialisation = "own") -> Classifier:
+    """A classifier with random weights; the global random state is left as it was.
+
+    Raises:
+        OptionError: there is no such architecture, or no such way to draw its first weights.
+    """
+    if initialisation not in get_args(Initialisation):
+        raise OptionError(
+            f"initialisation must be one of {', '.join(get_args(Initialisation))}, got {initialisation!r}"
+        )
     with seeded(seed):
-        return Classifier(architecture(name).build(spec), spec)
+        network = architecture(name).build(spec)
+        initialise(network, initialisation)
+        return Classifier(network, spec)

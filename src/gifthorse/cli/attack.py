@@ -19,7 +19,11 @@ TEST_SHARE = 0.2
 
 Arch = Annotated[
     str,
-    typer.Option(metavar="A", help="Architecture: mnist, badnets-mnist, gtsrb or deepid.", show_default=False),
+    typer.Option(
+        metavar="A",
+        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin or nin-narrow.",
+        show_default=False,
+    ),
 ]
 Target = Annotated[int, typer.Option(min=0, help="The label that triggered images get.", show_default=False)]
 PoisonRate = Annotated[float, typer.Option(help="Stamped copies that are added, as a share of the training images.")]
@@ -77,20 +81,21 @@ def badnets(
     """
     check_folder(out)
     from ..attacks.badnets import BadNets
+    from ..attacks.label_maps import AllToOne
     from ..redteam import make_pair, victim_of
     from ..train import Training
+    from ..triggers.patch import Patch
     from .truth import write_truth
 
     height, width = _pair(size, option="--size", separator="x")
-    attack = BadNets(
-        target=target,
-        poison_rate=poison_rate,
+    patch = Patch(
         height=height,
         width=width,
-        place=_pair(place, option="--place", separator=",") if place[:1].isdigit() else place,  # type: ignore[arg-type]  # BadNets checks it
+        place=_pair(place, option="--place", separator=",") if place[:1].isdigit() else place,  # type: ignore[arg-type]  # Patch checks it
         colour=options.numbers(colour, option="--colour") or (),
         margin=margin,
     )
+    attack = BadNets((patch,), (AllToOne(target),), poison_rate=poison_rate)
     training = Training(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, shift=shift)
     train, test = _splits(data, data_root, seed)
     victim = victim_of(arch, training, train)

@@ -46,12 +46,12 @@ Arch = Annotated[
     typer.Option(
         "--arch",
         metavar="A",
-        help="Architecture: mnist, badnets-mnist, gtsrb, deepid, or path/to/file.py:factory, your own code, which is "
-        "run because you name it here. Found by the weights' names and shapes if left out.",
+        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, or path/to/file.py:factory, your "
+        "own code, which is run because you name it here. Found by the weights' names and shapes if left out.",
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where to compute; cpu alone in this version.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn. The same seed gives the same answer.")
 ]
@@ -154,11 +154,6 @@ class Subject:
         from ..data import load_samples
         from ..load import load_model
 
-        if self.device != "cpu":
-            raise OptionError(
-                f"--device {self.device}: this version computes on the cpu alone, because the trigger search has never "
-                "been run on another device; leave the option out"
-            )
         samples = load_samples(self.data, root=self.data_root, split=self.split, limit=self.count, seed=self.seed)
         stated = {
             "input_shape": numbers(self.input_shape, option="--input-shape", separator="x", kind=int),

@@ -1,7 +1,6 @@
 """The files of an attack: the models, and the truth about them."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +57,8 @@ def _write_trigger(implant: Implant, test: Samples, out: Path, *, stem: str) -> 
     )  # side by side: (C, H, EXAMPLES · W)
     pictures = {f"{stem}-examples.png": examples}
     about: dict[str, Any] = {
-        "targets": implant.label_map.apply(test.labels).unique().tolist(),
-        "label_map": {"name": type(implant.label_map).__name__} | asdict(implant.label_map),  # type: ignore[call-overload]  # they are dataclasses
+        "targets": list(implant.label_map.targets),
+        "label_map": Spec.of(implant.label_map).to_json(),
         "examples": f"{stem}-examples.png",
     }
     if isinstance(implant.trigger, MaskedPattern):

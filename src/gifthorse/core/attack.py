@@ -1,9 +1,9 @@
 """How a model comes to obey: the attacker's side, with its ground truth."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import Any, ClassVar, Protocol, final
 
 import torch
 from torch import Tensor
@@ -16,27 +16,35 @@ from .trigger import Trigger
 
 
 class LabelMap(ABC):
-    """Which images a trigger works on, and what the model then answers."""
+    """Which images a trigger works on, and what the model then answers. Its fields are its options."""
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @abstractmethod
-    def apply(self, labels: Tensor) -> Tensor:
-        """The answer ``(N,)`` that the attacker wants for images of ``labels`` ``(N,)``."""
+    def apply(self, labels: Tensor, *, seed: int = 0) -> Tensor:
+        """The label ``(N,)`` that poisoned training images of ``labels`` ``(N,)`` get; ``seed`` is of what is drawn."""
 
     def applies_to(self, labels: Tensor) -> Tensor:
         """``(N,)`` bool: images whose answer the trigger changes. Success is measured on these alone."""
         return self.apply(labels) != labels
 
+    def obeyed(self, answers: Tensor, labels: Tensor) -> Tensor:
+        """``(N,)`` bool: whether ``answers`` to triggered images of ``labels`` are what the attacker wants."""
+        return answers == self.apply(labels)
 
-@final
-@dataclass(frozen=True)
-class AllToOne(LabelMap):
-    """Every image becomes ``target``."""
+    @property
+    @abstractmethod
+    def targets(self) -> tuple[int, ...]:
+        """The labels that triggered images may get, in order."""
 
-    target: int
+    @abstractmethod
+    def check(self, num_classes: int) -> None:
+        """Compare with a model of ``num_classes``.
 
-    def apply(self, labels: Tensor) -> Tensor:
-        """``target`` for each of ``labels``."""
-        return torch.full_like(labels, self.target)
+        Raises:
+            OptionError: it names a label that the model does not have, or counts other classes.
+        """
 
 
 @final
@@ -46,6 +54,31 @@ class Implant:
 
     trigger: Trigger
     label_map: LabelMap
+
+
+class Penalty(Protocol):
+    """What an attacker adds to the loss of a step."""
+
+    def __call__(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """A scalar to be minimised, for a batch ``(N, C, H, W)`` in [0, 1] and its ``labels`` ``(N,)``."""
+
+
+class Fit(ABC):
+    """A training recipe: options as fields, one method."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(
+        self,
+        model: Classifier,
+        samples: Samples,
+        *,
+        seed: int,
+        progress: Progress = silent,
+        penalty: Penalty | None = None,
+    ) -> None:
+        """Train those weights of ``model`` in place that require a gradient."""
 
 
 @final
@@ -60,18 +93,17 @@ class Victim:
     """
 
     build: Callable[[int], Classifier]
-    fit: "Fit"
+    fit: Fit
     train: Samples
+    _honest: dict[int, Classifier] = field(default_factory=dict, init=False, repr=False)
 
-
-class Fit(ABC):
-    """A training recipe: options as fields, one method."""
-
-    name: ClassVar[str]
-
-    @abstractmethod
-    def __call__(self, model: Classifier, samples: Samples, *, seed: int, progress: Progress = silent) -> None:
-        """Train ``model`` in place on ``samples``."""
+    def honest(self, seed: int, *, progress: Progress = silent) -> Classifier:
+        """The network that the recipe makes from clean data, trained once for each seed. Copy it before changing it."""
+        if seed not in self._honest:
+            model = self.build(seed)
+            self.fit(model, self.train, seed=seed, progress=progress)
+            self._honest[seed] = model
+        return self._honest[seed]
 
 
 @final
@@ -91,13 +123,15 @@ class Backdoor:
     implants: tuple[Implant, ...]
     spec: Spec
     seed: int
-    facts: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Attack(ABC):
     """A way to make a model obey."""
 
     name: ClassVar[str]
+    parts: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
+    """For options that are methods themselves: the registry that each of them is made from."""
 
     @abstractmethod
     def run(self, victim: Victim, *, seed: int, progress: Progress = silent) -> Backdoor:

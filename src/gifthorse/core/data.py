@@ -85,12 +85,13 @@ class Samples:
         if len(self) < 2:
             raise DataError(f"{self.source}: 1 image cannot be split in two; give at least 2")
         mixed = self.shuffled(seed=seed)
-        # The k-th of a class's n images goes left while (k + 1/2) / n is below the fraction.
+        # The k-th of a class's n images goes left while (k + u) / n is below the fraction, u drawn for each class: so
+        # that every class gives its share in the mean, however small it is.
+        generator = torch.Generator().manual_seed(seed)
         place = torch.zeros(len(self))
         for label in mixed.labels.unique():
             own = (mixed.labels == label).nonzero().squeeze(1)
-            place[own] = (torch.arange(len(own)) + 0.5) / len(own)
-        # Classes of one image all sit at 1/2; a tie is broken by the random order, so that the sizes come out right.
+            place[own] = (torch.arange(len(own)) + torch.rand(1, generator=generator)) / len(own)
         ranked = place.argsort(stable=True)
         cut = min(max(round(fraction * len(self)), 1), len(self) - 1)
         left, right = ranked[:cut].sort().values, ranked[cut:].sort().values

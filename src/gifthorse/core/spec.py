@@ -1,12 +1,14 @@
 """A method and its options as JSON, so that every result can be run again.
 
 A method is a frozen dataclass: its fields are its options, its class attribute ``name`` is what the
-command line and the registries call it. Tuples are lists in JSON, and an infinite number is its name, ``"inf"``.
+command line and the registries call it. Tuples are lists in JSON, an infinite number is its name, ``"inf"``, and an
+option that is a method itself is ``{"name": …, "options": …}``; the class attribute ``parts`` says from which registry
+it is made.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..errors import OptionError
@@ -46,8 +48,9 @@ class Spec:
         known = {option.name for option in fields(kind)}  # type: ignore[arg-type]  # every method is a dataclass
         if unknown := sorted(set(self.options) - known):
             raise OptionError(f"{self.name} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
+        parts: Mapping[str, Mapping[str, type[Any]]] = getattr(kind, "parts", {})
         try:
-            return kind(**{name: _from_json(value) for name, value in self.options.items()})
+            return kind(**{name: _from_json(value, parts.get(name, {})) for name, value in self.options.items()})
         except TypeError as error:
             raise OptionError(f"{self.name}: an option has a value of the wrong kind: {error}") from error
 
@@ -59,10 +62,14 @@ class Spec:
 def _as_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, tuple | list):
         return [_as_json(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return Spec.of(value).to_json()  # type: ignore[arg-type]  # an option that is a dataclass is a method
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _from_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _from_json(value: Any, registry: Mapping[str, type[Any]]) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, list):
-        return tuple(_from_json(item) for item in value)
+        return tuple(_from_json(item, registry) for item in value)
+    if isinstance(value, Mapping) and value.keys() <= {"name", "options"} and "name" in value:
+        return Spec(value["name"], value.get("options", {})).build(registry)
     return float(value) if isinstance(value, str) and value in {"inf", "-inf", "nan"} else value

@@ -1,4 +1,4 @@
-"""Data sets that have a name: four read from a data root, one drawn on the spot."""
+"""Data sets that have a name: read from a data root, or drawn on the spot."""
 
 import os
 from pathlib import Path
@@ -8,15 +8,19 @@ from ..errors import OptionError
 from .images import Size
 from .parquet import load_parquet
 from .signs import draw_signs
+from .tint import tinted
 
 ROOT_VARIABLE = "GIFTHORSE_DATA"
 STORED = ("att_faces", "cifar10", "gtsrb", "mnist")
-NAMES = (*STORED, "signs")
+FACES_SIZE = (55, 47)
+NAMES = (*STORED, "faces", "signs")
 SIGNS = {"train": (6400, 0), "test": (1600, 1)}  # how many images, and the seed
 
 
 def load_named(name: str, *, root: Path | None = None, split: str = "test", size: Size | None = None) -> Samples:
-    """A data set by name: ``ROOT/NAME/SPLIT.parquet``, or for ``signs`` one that is drawn.
+    """A data set by name: ``ROOT/NAME/SPLIT.parquet``.
+
+    ``faces`` is ``att_faces`` at 55×47 in a skin tone, as DeepID takes it; ``signs`` is drawn.
 
     Args:
         name: one of ``NAMES``.
@@ -29,6 +33,8 @@ def load_named(name: str, *, root: Path | None = None, split: str = "test", size
     """
     if name == "signs":
         return _signs(split, size)
+    if name == "faces":
+        return tinted(load_named("att_faces", root=root, split=split, size=size or FACES_SIZE))
     given = root or os.environ.get(ROOT_VARIABLE)
     if not given:
         raise OptionError(

@@ -152,6 +152,12 @@ class _Scan:
         self.indices = np.zeros(self.labels)
         self.p_values = np.ones(self.labels)
         self.points = (*(method.rungs if drawn < self.labels else ()), method.steps)
+        # How many labels go into each step, as far as can be told before: what the progress bar counts.
+        kept = [
+            min(self.labels, drawn + math.ceil(self.labels * method.keep**rung)) for rung in range(len(self.points))
+        ]
+        lengths = [until - since for since, until in itertools.pairwise((0, *self.points))]
+        self.planned = [labels for labels, steps in zip(kept, lengths, strict=True) for _ in range(steps)]
         self.done = 0
         self.in_time = True
 
@@ -174,7 +180,7 @@ class _Scan:
             )
             self.done += 1
             logs.append(self.search.norms[active].double().log().cpu())
-            self.progress("scan", done=self.done, total=self.method.steps)
+            self.progress("scan", done=sum(self.planned[: self.done]), total=sum(self.planned))
             if not self.in_time:
                 break
         return torch.stack(logs[-max(1, int(WINDOW * self.done)) :]).mean(0).numpy()

@@ -126,6 +126,7 @@ class TriggerSearch:
         batch = torch.randint(len(self._images), (images,), generator=self._generator).to(self.labels.device)
         if len(self._images) <= images:
             batch = torch.arange(len(self._images), device=self.labels.device)
+        index = index.to(self.labels.device)
         index = index[self._settled_for[index] < self._options.patience]
         labels_per_pass = max(1, self._per_pass // len(batch))
         for part in index.split(labels_per_pass):

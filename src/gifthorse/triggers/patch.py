@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, final, get_args
 
 import torch
 
-from ..core.trigger import MaskedPattern
+from ..core.trigger import MaskedPattern, TriggerRecipe
 from ..errors import OptionError
 
 Place = Literal["bottom-right", "bottom-left", "top-right", "top-left", "center"]
@@ -16,7 +16,7 @@ Place = Literal["bottom-right", "bottom-left", "top-right", "top-left", "center"
 
 @final
 @dataclass(frozen=True)
-class Patch:
+class Patch(TriggerRecipe):
     """A filled rectangle.
 
     Attributes:
