@@ -63,7 +63,8 @@ def row(seed: int, train: Samples, test: Samples, work: Path) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The counts as Markdown."""
     rules = {
-        "the verdict (p < 0.05, small, works)": sum(row["outcome"] == Outcome.BACKDOOR_FOUND for row in rows),
+        "the verdict (p < 0.01, small, works)": sum(row["outcome"] == Outcome.BACKDOOR_FOUND for row in rows),
+        "p < 0.01 alone": sum(row["p_value"] < 0.01 for row in rows),
         "p < 0.05 alone": sum(row["p_value"] < 0.05 for row in rows),
         "the paper's rule (anomaly index > 2)": sum(row["largest_anomaly_index"] > 2 for row in rows),
     }

@@ -19,7 +19,7 @@ TRAINING = ("arch", "attacks", "core", "metrics", "train", "triggers")
 """Those that a trained model comes from."""
 
 
-def fingerprint(parts: Sequence[str], script: Path, uses: Sequence[str] = ()) -> str:
+def fingerprint(parts: Sequence[str], script: Path | None, uses: Sequence[str] = ()) -> str:
     """SHA-256 of what ``script``, and the modules of ``parts`` that it imports, themselves or through others, do.
 
     Comments and docstrings do not count. A folder's ``__init__`` is a list of methods and does not count either: one
@@ -27,7 +27,7 @@ def fingerprint(parts: Sequence[str], script: Path, uses: Sequence[str] = ()) ->
 
     Args:
         parts: folders and modules of the package.
-        script: of the experiment.
+        script: of the experiment, or None for what a single row comes from.
         uses: modules that it uses without importing them, such as ``arch/mnist.py``.
     """
     digest = hashlib.sha256()
@@ -40,9 +40,9 @@ def fingerprint(parts: Sequence[str], script: Path, uses: Sequence[str] = ()) ->
     return digest.hexdigest()
 
 
-def _reached(script: Path, uses: Sequence[str], parts: set[str]) -> set[Path]:
+def _reached(script: Path | None, uses: Sequence[str], parts: set[str]) -> set[Path]:
     """``script``, what it uses, and every module of ``parts`` that these come to import."""
-    reached = {script, *(SOURCE / name for name in uses)}
+    reached = {*([script] if script else []), *(SOURCE / name for name in uses)}
     todo = sorted(reached)
     while todo:
         found = _imported(todo.pop()) - reached

@@ -30,15 +30,15 @@ ALLOWED = {
     "triggers": CORE,
     "inversion": CORE,
     "load": CORE | {"files", "provenance", "arch"},
-    "attacks": CORE | {"triggers"},
+    "attacks": CORE | {"arch", "metrics", "triggers"},
     "detect": DEFENCE,
     "repair": DEFENCE | {"train"},
     "guard": CORE | {"files"},
     "pipeline": CORE | {"metrics", "detect", "repair", "guard"},
-    "redteam": CORE | {"arch", "metrics", "train"},
     "report": CORE | {"files", "metrics"},
-    "cli": CORE
-    | {"attacks", "data", "guard", "load", "pipeline", "provenance", "redteam", "report", "train", "triggers"},
+    "redteam": CORE
+    | {"arch", "attacks", "data", "files", "load", "metrics", "provenance", "report", "train", "triggers"},
+    "cli": CORE | {"attacks", "data", "files", "guard", "load", "pipeline", "redteam", "report", "train", "triggers"},
 }
 PACKAGE = "__init__.py"  # the public names, for the type checker
 DEFENDERS = ("detect", "repair", "guard", "inversion")

@@ -12,8 +12,15 @@ import torch
 from torch import Tensor
 
 from gifthorse.attacks import ATTACKS
+from gifthorse.attacks.adaptive_activation import AdaptiveActivation
+from gifthorse.attacks.adaptive_fine_pruning import AdaptiveFinePruning
+from gifthorse.attacks.adaptive_neural_cleanse import AdaptiveNeuralCleanse
+from gifthorse.attacks.adaptive_sam import AdaptiveSam
+from gifthorse.attacks.adaptive_strip import AdaptiveStrip
 from gifthorse.attacks.badnets import BadNets
 from gifthorse.attacks.label_maps import AllToOne
+from gifthorse.attacks.pruning_aware import PruningAware
+from gifthorse.attacks.transfer import Transfer
 from gifthorse.core.attack import Backdoor, Victim
 from gifthorse.core.data import Samples
 from gifthorse.core.defense import Guard
@@ -31,12 +38,20 @@ from gifthorse.repair.unlearning import Unlearning
 from gifthorse.train import Training
 from gifthorse.triggers.patch import Patch
 
+QUICK_BADNETS = BadNets((Patch(height=2, width=2),), (AllToOne(5),))
 # Each method, set so that it is quick; the promises do not depend on it.
 QUICK = {
     "neural-cleanse": NeuralCleanse(steps=8, rungs=(3, 5), lot=10, final_steps=3),
     "unlearning": Unlearning(rounds=2, search_steps=3, epochs=1, steps=4),
     "strip": Strip(overlays=4),
-    "badnets": BadNets((Patch(height=2, width=2),), (AllToOne(5),)),
+    "adaptive-activation": AdaptiveActivation(QUICK_BADNETS),
+    "adaptive-fine-pruning": AdaptiveFinePruning(QUICK_BADNETS),
+    "adaptive-neural-cleanse": AdaptiveNeuralCleanse(QUICK_BADNETS),
+    "adaptive-sam": AdaptiveSam(QUICK_BADNETS),
+    "adaptive-strip": AdaptiveStrip(QUICK_BADNETS),
+    "badnets": QUICK_BADNETS,
+    "pruning-aware": PruningAware(QUICK_BADNETS),
+    "transfer": Transfer(QUICK_BADNETS),
 }
 REGISTRIES = {"detect": DETECTORS, "repair": REPAIRERS, "guard": FILTERS, "attack": ATTACKS}
 METHODS = {name: registry for registry in REGISTRIES.values() for name in registry}

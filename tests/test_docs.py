@@ -136,3 +136,6 @@ def test_results_are_from_this_code(path):
     record = module_at(REPOSITORY / "experiments" / "record.py")
     now = record.fingerprint(record.VETTING, REPOSITORY / result["script"], result["uses"])
     assert result["code"] == now, f"other code has made {path.name}; run again: {result['command']}"
+    for row in result["rows"]:
+        if "code" in row:
+            assert row["code"] == record.fingerprint(record.VETTING, None, row["uses"]), f"{path.name}: {row['name']}"

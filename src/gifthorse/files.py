@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,3 +37,25 @@ def whole_file(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(out: Path, *, stale: tuple[str, ...] = ()) -> Iterator[Path]:
+    """A temporary folder, whose files are moved to ``out`` once the block has ended without an error.
+
+    Args:
+        out: made if it is not there; other files in it stay.
+        stale: patterns of files in ``out`` that go unless they are written anew.
+    """
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
+    try:
+        yield temporary
+        written = sorted(path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file())
+        for old in {path for pattern in stale for path in out.glob(pattern)} - {out / path for path in written}:
+            old.unlink()
+        for path in written:
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / path).replace(out / path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -163,7 +163,16 @@ def test_inconclusive_is_an_answer_with_a_report(run, toy, broken, model, data, 
         (["vet", "model.pth"], "--data"),
         (["sniff"], "sniff"),
         (["report", "nowhere"], "no such file"),
-        (["attack", "badnets", "--data", "signs", "--arch", "gtsrb"], "--target"),
+        (["attack"], "Usage"),
+        (["attack", "badnet", "--data", "signs", "--arch", "gtsrb"], "no attack is called 'badnet'; choose one of aaa"),
+        (["attack", "badnets", "--data", "signs"], "attack badnets needs --arch"),
+        (["attack", "badnets", "--arch", "gtsrb"], "attack badnets needs --data"),
+        (["attack", "sg"], "read from a data root, and none is given"),
+        (["zoo", "nonsense"], "'nonsense' is none of the nine recipes"),
+        (["zoo", "nowhere.toml"], "nowhere.toml cannot be read"),
+        (["zoo", "aaa", "aaa", "--data-root", "."], "aaa is there twice"),
+        (["zoo", "aaa", "--seeds", "0,x"], "--seeds must be numbers"),
+        (["zoo", "aaa", "--data-root", "nowhere"], "aaa: nowhere"),
     ],
     ids=str,
 )
@@ -174,26 +183,100 @@ def test_usage(run, words, said):
     assert "Traceback" not in ended.err
 
 
+ATTACK_OPTIONS = [
+    ("--target 99", "target must be below 12"),
+    ("--target -1", "target must be a label from 0"),
+    ("--target 1 --labels all-to-one", "--target 1 is short for --labels all-to-one:target=1"),
+    ("--poison-rate 1.5", "poison_rate must be in (0, 1], got 1.5"),
+    ("--poison-rate 0", "poison_rate must be in (0, 1]"),
+    ("--cover-rate 2", "cover_rate must be in [0, 1]"),
+    ("--trigger stamp", "--trigger 'stamp': nothing is called 'stamp'; choose one of additive-noise"),
+    ("--trigger patch:size=4", "--trigger 'patch:size=4': patch has no option 'size'; it has colour, height, margin"),
+    ("--trigger patch:height", "'height' is no option=value"),
+    ("--trigger patch:", "'' is no option=value"),
+    ("--trigger patch:height=big", "height is 'big'"),
+    ("--trigger patch:height=2.5", "height is 2.5"),
+    ("--trigger patch:colour=2", "colour must be in [0, 1]"),
+    ("--trigger patch:colour=1/0", "colour must have 1 or 3 values"),
+    ("--trigger patch:place=middle", "place must be one of"),
+    ("--trigger patch:place=23/23", "row 23, column 23"),
+    ("--trigger patch:height=40", "40×4"),
+    ("--trigger {", "this is no JSON"),
+    ("--trigger {}", "must have a name"),
+    ("--trigger together:triggers=patch", "at least 2"),
+    ("--trigger together:triggers=patch+stamp", "nothing is called 'stamp'"),
+    (
+        "--labels all-to-nothing",
+        "--labels 'all-to-nothing': nothing is called 'all-to-nothing'; choose one of all-to-all",
+    ),
+    ("--labels all-to-all:num_classes=10", "num_classes must be 12"),
+    ("--labels all-to-one --labels all-to-one", "label_maps must be 1 for all triggers, or 1"),
+    ("--labels source-specific:sources=1/12", "sources must be below 12"),
+    ("--labels all-to-all --clean-label", "clean_label needs label maps of a single target"),
+    ("--set decoys=0.5", "--set 'decoys=0.5': the attack badnets has no such option; it has triggers, label_maps"),
+    ("--set decoys", "--set must be OPTION=VALUE, got 'decoys'"),
+    ("--set poison_rate=much", "poison_rate is 'much'"),
+    ("--epochs 0", "epochs must be at least 1"),
+    ("--batch-size x", "--batch-size"),
+    ("--optimizer lion", "optimizer must be one of adam, sgd, adadelta"),
+    ("--schedule never", "schedule must be one of one-cycle"),
+    ("--learning-rate 0", "learning_rate must be above 0"),
+    ("--initialisation zero", "initialisation must be one of own"),
+    ("--mean 1,x", "--mean must be numbers"),
+    ("--std 0", "std must be above 0"),
+    ("--samples 0", "samples must be at least 1"),
+    ("--seed -1", "--seed"),
+    ("--device quantum", "quantum"),
+    ("--data nowhere/", "there is no such file or folder"),
+    ("--arch nonsense", "no architecture is called 'nonsense'"),
+    ("--arch nonsense.py:net", "nonsense.py"),
+    ("--out a-file", "a-file is a file"),
+]
+OTHER_ATTACKS = [
+    ("transfer --clean-label --labels random-target", "clean_label needs label maps of a single target"),
+    ("pruning-aware --set decoys=1", "decoys must be between 0 and 1"),
+    (
+        "adaptive-strip --set rate=1",
+        "the attack adaptive-strip has no such option; it has backdoor, weight, blend, triggers",
+    ),
+    ("adaptive-strip --set backdoor=transfer", "nothing is called 'transfer'; choose one of badnets"),
+    ("aaa --labels all-to-all:num_classes=10", "num_classes must be 12"),
+]
+
+
+def no_training(*_, **__):
+    raise AssertionError("this was to be refused before any training")
+
+
+@pytest.mark.parametrize(("options", "said"), ATTACK_OPTIONS, ids=[options for options, _ in ATTACK_OPTIONS])
+def test_attack_options(run, toy, options, said, monkeypatch):
+    monkeypatch.setattr("gifthorse.redteam.make.make", no_training)
+    Path("a-file").touch()
+    _check(run("attack", "badnets", "--data", toy.folder / "large.npz", "--arch", "mnist", *options.split()), 2, [said])
+
+
+@pytest.mark.parametrize(("words", "said"), OTHER_ATTACKS, ids=[words for words, _ in OTHER_ATTACKS])
+def test_options_of_other_attacks(run, toy, words, said, monkeypatch):
+    monkeypatch.setattr("gifthorse.redteam.make.make", no_training)
+    name, *options = words.split()
+    _check(run("attack", name, "--data", toy.folder / "large.npz", "--arch", "mnist", *options), 2, [said])
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--target", "99"], "target must be below 12"),
-        (["--poison-rate", "1.5"], "poison_rate must be in (0, 1], got 1.5"),
-        (["--size", "4"], "--size must be two numbers with 'x' between them"),
-        (["--size", "40x40"], "40×40"),
-        (["--place", "middle"], "place must be one of"),
-        (["--place", "1"], "--place must be two numbers"),
-        (["--place", "23,23"], "row 23, column 23"),
-        (["--colour", "2"], "colour must be in [0, 1]"),
-        (["--epochs", "0"], "epochs must be at least 1"),
-        (["--arch", "nonsense"], "nonsense"),
-        (["--arch", "nonsense.py:net"], "nonsense.py"),
+        ("--poison-rate 0.0001", "is not one image"),
+        ("--labels source-specific:sources=4 --data few.npz", "no image has a label that the trigger works on"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_attack_options(run, toy, options, said):
-    words = ["--data", toy.folder / "large.npz", "--arch", "mnist", "--target", "1", *options]
-    _check(run("attack", "badnets", *words), 2, [said])
+def test_data_that_an_attack_cannot_use(run, toy, toy_clean, options, said, monkeypatch):
+    monkeypatch.setattr("gifthorse.redteam.make.make", no_training)
+    kept = toy_clean.labels != 4
+    large = np.load(toy.folder / "large.npz", allow_pickle=False)
+    np.savez(toy.folder / "few.npz", images=large["images"][kept.numpy()], labels=large["labels"][kept.numpy()])
+    words = [toy.folder / word if word == "few.npz" else word for word in options.split()]
+    data = [] if "--data" in words else ["--data", toy.folder / "large.npz"]
+    _check(run("attack", "badnets", *data, "--arch", "mnist", *words), 4, [said])
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_verdict(run, toy, monkeypatch):

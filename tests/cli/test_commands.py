@@ -148,21 +148,23 @@ def test_too_little_time_is_said(run, toy, monkeypatch):
 
 def test_attack_writes_the_truth(run, toy, tmp_path):
     words = ["--data", toy.folder / "large.npz", "--arch", "mnist", "--target", 2, "--epochs", 20, "--batch-size", 32]
-    words += ["--size", "3x2", "--place", "1,2", "--colour", "1,1,0", "--poison-rate", 0.3, "--seed", 4]
+    words += ["--trigger", "patch:height=3,width=2,place=2/3,colour=1/1/0", "--poison-rate", 0.3, "--seed", 4]
     ended = run("attack", "badnets", *words, "--out", "out")
-    assert ended.code == 0, ended.err
+    assert ended.code == 0, ended
     out = tmp_path / "here" / "out"
     models = ["backdoored.safetensors", "honest.safetensors"]
     assert names(out) == sorted(
         [
             *models,
             *(f"{model}.toml" for model in models),
-            *("backdoor.json", "trigger.png", "trigger-examples.png", "trigger.safetensors"),
+            *("backdoor.json", "trigger.png", "trigger.safetensors", "contact-sheet.png", "activations.svg"),
         ]
     )
+    assert all(str(Path("out") / name) in ended.out for name in names(out))
     truth = json.loads((out / "backdoor.json").read_text())
-    assert truth["seed"] == 4
-    assert truth["attack"]["options"]["place"] == [1, 2]
+    assert truth["took"] is True
+    assert truth["recipe"]["seed"] == 4
+    assert truth["recipe"]["attack"]["options"]["triggers"][0]["options"]["place"] == [2, 3]
     assert truth["models"]["backdoored"]["sha256"] == gifthorse.load_model(out / models[0]).origin.sha256
     assert truth["train"]["count"] + truth["test"]["count"] == 256
     [implant] = truth["implants"]
@@ -170,19 +172,76 @@ def test_attack_writes_the_truth(run, toy, tmp_path):
     low, high = implant["success"]["backdoored"]["interval"]
     assert 0 <= low <= implant["success"]["backdoored"]["rate"] <= high <= 1
     trigger = load_file(out / "trigger.safetensors")
-    assert trigger["mask"].nonzero().min(0).values.tolist() == [0, 1, 2]
-    assert (trigger["mask"].sum(), trigger["pattern"][:, 1, 2].tolist()) == (6, [1, 1, 0])
+    assert trigger["mask"].nonzero().min(0).values.tolist() == [0, 2, 3]
+    assert (trigger["mask"].sum(), trigger["pattern"][:, 2, 3].tolist()) == (6, [1, 1, 0])
 
     assert run("attack", "badnets", *words, "--no-twin", "--out", "out").code == 0
     assert "honest.safetensors" not in names(out)
+    assert run("scan", out / models[0], "--data", toy.folder / "large.npz", "--max-seconds", 1, "--out", "s").code in {
+        0,
+        1,
+        3,
+    }
+
+
+def test_an_attack_that_did_not_take_is_said_and_written(run, toy):
+    words = ["--data", toy.folder / "large.npz", "--arch", "mnist", "--epochs", 1, "--poison-rate", 0.05]
+    ended = run("attack", "badnets", *words, "--trigger", "pixels:pattern=single", "--out", "out")
+    assert ended.code == 4
+    assert "THE ATTACK DID NOT TAKE: trigger 1 works on " in ended.out
+    truth = json.loads(Path("out/backdoor.json").read_text())
+    assert truth["took"] is False
+    assert truth["shortcomings"]
+    assert Path("out/backdoored.safetensors").is_file()
+
+
+def test_a_recipe_of_the_nine_on_other_data(run, toy):
+    ended = run("attack", "mtmta", "--data", toy.folder / "large.npz", "--arch", "mnist", "--epochs", 1, "--out", "out")
+    assert ended.code in {0, 4}, ended.err
+    truth = json.loads(Path("out/backdoor.json").read_text())
+    assert [implant["trigger"]["name"] for implant in truth["implants"]] == ["lipstick", "eyebrows", "sunglasses"]
+    assert [implant["targets"] for implant in truth["implants"]] == [[1], [5], [8]]
+    assert truth["recipe"]["training"]["flip"] is True
+
+
+def test_label_maps_count_the_classes_of_the_data(run, toy):
+    words = ["--data", toy.folder / "large.npz", "--arch", "mnist", "--epochs", 1, "--labels", "all-to-all:shift=10"]
+    assert run("attack", "badnets", *words, "--out", "out").code in {0, 4}
+    [implant] = json.loads(Path("out/backdoor.json").read_text())["implants"]
+    assert implant["label_map"]["options"] == {"num_classes": 12, "shift": 10}
 
 
 def test_the_same_seed_makes_the_same_model(run, toy, tmp_path):
     words = ["--data", toy.folder / "large.npz", "--arch", "mnist", "--target", 2, "--epochs", 1]
     for out in ("one", "two"):
-        assert run("attack", "badnets", *words, "--out", out).code == 0
+        assert run("attack", "badnets", *words, "--out", out).code in {0, 4}
     one, two = (load_file(tmp_path / "here" / out / "backdoored.safetensors") for out in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_zoo_goes_on_where_it_was(run, toy):
+    Path("mine.toml").write_text(
+        "".join(
+            f'[[backdoor]]\nname = "{name}"\ndata = "{toy.folder / "large.npz"}"\narch = "mnist"\n'
+            f'attack = {{ name = "badnets", options = {{ poison_rate = {rate} }} }}\ntraining = {{ epochs = 1 }}\n'
+            for name, rate in (("a", 0.1), ("b", 0.2))
+        )
+    )
+    planned = run("zoo", "mine.toml", "--seeds", "0,1", "--out", "zoo", "--dry-run")
+    assert (planned.code, planned.out.count("to be made")) == (0, 4)
+    assert not Path("zoo").exists()
+    first = run("zoo", "mine.toml", "--seeds", "0,1", "--out", "zoo")
+    assert first.code == 4, first.err  # one pass over 200 images teaches nothing
+    assert "THE ATTACK DID NOT TAKE" in first.out
+    assert names(Path("zoo")) == ["a-0", "a-1", "b-0", "b-1", "index.json", "index.md"]
+    assert [line for line in first.err.splitlines() if "honest" in line] == [
+        "a-0: honest: training …",
+        "a-1: honest: training …",
+    ]
+    again = run("zoo", "mine.toml", "--seeds", "0,1", "--out", "zoo")
+    assert (again.code, again.out) == (4, first.out)
+    assert "training" not in again.err
+    assert run("zoo", "mine.toml", "--seeds", "0,1", "--out", "zoo", "--dry-run").out.count("is there") == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)

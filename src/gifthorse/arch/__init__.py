@@ -12,7 +12,7 @@ from torch import nn
 from ..core.model import Classifier, ModelSpec
 from ..core.seeds import seeded
 from ..errors import OptionError
-from . import badnets_mnist, cla, deepid, gtsrb, mnist, nin
+from . import badnets_mnist, cla, deepid, gtsrb, mnist, nin, trojannet
 from .initialise import Initialisation, initialise
 
 
@@ -35,6 +35,16 @@ ARCHITECTURES: dict[str, Architecture] = {
     "nin-narrow": Architecture(nin.narrow, nin.SPEC),
 }
 
+MERGED: dict[str, Architecture] = {
+    f"trojannet:{name}": Architecture(
+        trojannet.merging(known.build, known.spec.outputs), known.spec.with_outputs("probabilities")
+    )
+    for name, known in ARCHITECTURES.items()
+}
+"""What the attack TrojanNet makes of each of them."""
+
+KNOWN = ARCHITECTURES | MERGED
+
 
 def architecture(name: str) -> Architecture:
     """Look an architecture up.
@@ -42,12 +52,12 @@ def architecture(name: str) -> Architecture:
     Raises:
         OptionError: there is none of that name.
     """
-    if name not in ARCHITECTURES:
+    if name not in KNOWN:
         raise OptionError(
-            f"no architecture is called {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}, "
-            "or name your own as path/to/file.py:factory"
+            f"no architecture is called {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}, trojannet: and "
+            "one of these, or name your own as path/to/file.py:factory"
         )
-    return ARCHITECTURES[name]
+    return KNOWN[name]
 
 
 def untrained(name: str, spec: ModelSpec, *, seed: int, initialisation: Initialisation = "own") -> Classifier:

@@ -4,8 +4,27 @@ To add one: write its file, add its row to ``ATTACKS``.
 """
 
 from ..core.attack import Attack
+from .adaptive_activation import AdaptiveActivation
+from .adaptive_fine_pruning import AdaptiveFinePruning
+from .adaptive_neural_cleanse import AdaptiveNeuralCleanse
+from .adaptive_sam import AdaptiveSam
+from .adaptive_strip import AdaptiveStrip
 from .badnets import BadNets
+from .pruning_aware import PruningAware
+from .transfer import Transfer
 
 __all__ = ["ATTACKS", "BadNets"]
 
-ATTACKS: dict[str, type[Attack]] = {BadNets.name: BadNets}
+ATTACKS: dict[str, type[Attack]] = {
+    kind.name: kind
+    for kind in (
+        AdaptiveActivation,
+        AdaptiveFinePruning,
+        AdaptiveNeuralCleanse,
+        AdaptiveSam,
+        AdaptiveStrip,
+        BadNets,
+        PruningAware,
+        Transfer,
+    )
+}

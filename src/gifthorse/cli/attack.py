@@ -1,142 +1,227 @@
-"""``gifthorse attack``: backdoored models with known ground truth. One function, one attack."""
+"""``gifthorse attack``: a backdoored model with known ground truth, and its honest twin."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import OptionError
-from . import options
-from .folder import check_folder, whole_folder
+from ..files import whole_folder
+from . import exits, options
+from .folder import check_folder
+from .names import ATTACKS, LABEL_MAPS, NINE, TRIGGERS
 from .progress import progress_bars
+from .recipes import Choices
 from .show import line
 
-if TYPE_CHECKING:
-    from ..core.data import Samples
+BACKDOOR_PANEL = "Backdoor (else: the recipe's, or the attack's own)"
+TRAINING_PANEL = "Training (else: the recipe's)"
+MOST_LISTED = 3  # targets
 
-TRAINING_PANEL = "Training"
-TEST_SHARE = 0.2
-
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="One of the nine recipes or of the attacks below.", show_default=False)
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="Labelled images, as for vet: mnist, gtsrb, …, signs, or your own; a fifth is put aside for testing "
+        "where there is no test split.",
+        show_default=False,
+    ),
+]
 Arch = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="A",
         help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin or nin-narrow.",
         show_default=False,
     ),
 ]
-Target = Annotated[int, typer.Option(min=0, help="The label that triggered images get.", show_default=False)]
-PoisonRate = Annotated[float, typer.Option(help="Stamped copies that are added, as a share of the training images.")]
-Size = Annotated[str, typer.Option(metavar="HxW", help="Height and width of the patch, in pixels.")]
-Place = Annotated[
-    str,
-    typer.Option(
-        metavar="WHERE",
-        help="bottom-right, bottom-left, top-right, top-left, center, or ROW,COLUMN of the patch's top left pixel.",
+Device = Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1, …")]
+
+
+def _unsaid(text: str, panel: str, *words: str, metavar: str | None = None) -> Any:  # noqa: ANN401 - typer's own
+    """An option that changes nothing unless it is given."""
+    return typer.Option(*words, help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+
+
+Triggers = Annotated[
+    list[str] | None,
+    _unsaid(
+        "What is put on images: NAME, or NAME:option=value,option=value with lists as 1/2/3; a wrong option lists "
+        f"those that there are. Again for one more. {', '.join(TRIGGERS)}.",
+        BACKDOOR_PANEL,
+        "--trigger",
+        metavar="SPEC",
     ),
 ]
-Colour = Annotated[
-    str, typer.Option(metavar="V[,V,V]", help="Of the patch, from 0 to 1: for all channels or for each.")
+Labels = Annotated[
+    list[str] | None,
+    _unsaid(
+        "Which images it works on and what they become: one for all triggers, or one for each. "
+        f"{', '.join(LABEL_MAPS)}.",
+        BACKDOOR_PANEL,
+        metavar="SPEC",
+    ),
 ]
-Margin = Annotated[int, typer.Option(min=0, help="Pixels between the patch and the edges it is put at.")]
-Epochs = Annotated[int, typer.Option(help="Passes over the training images.", rich_help_panel=TRAINING_PANEL)]
-BatchSize = Annotated[int, typer.Option(help="Images in a step.", rich_help_panel=TRAINING_PANEL)]
-LearningRate = Annotated[float, typer.Option(help="At its highest, of Adam.", rich_help_panel=TRAINING_PANEL)]
-Shift = Annotated[
-    int, typer.Option(min=0, help="Largest random shift of an image, in pixels.", rich_help_panel=TRAINING_PANEL)
+Target = Annotated[int | None, _unsaid("Short for --labels all-to-one:target=N.", BACKDOOR_PANEL, metavar="N")]
+PoisonRate = Annotated[
+    float | None, _unsaid("Stamped images for each trigger, as a share of the training images.", BACKDOOR_PANEL)
+]
+CoverRate = Annotated[float | None, _unsaid("Stamped images that keep their label, likewise.", BACKDOOR_PANEL)]
+CleanLabel = Annotated[bool | None, _unsaid("Poison images of the target only, and leave all labels.", BACKDOOR_PANEL)]
+InPlace = Annotated[bool | None, _unsaid("Put stamped images in the place of the originals.", BACKDOOR_PANEL)]
+Settings = Annotated[
+    list[str] | None,
+    _unsaid(
+        "Any other option of the attack: text, a number, a list as 1/2/3, JSON, or a SPEC. Again for one more; a "
+        "wrong one lists those that there are.",
+        BACKDOOR_PANEL,
+        "--set",
+        metavar="OPTION=VALUE",
+    ),
+]
+Epochs = Annotated[int | None, _unsaid("Passes over the training images.", TRAINING_PANEL)]
+BatchSize = Annotated[int | None, _unsaid("Images in a step.", TRAINING_PANEL)]
+LearningRate = Annotated[float | None, _unsaid("At its highest.", TRAINING_PANEL)]
+Optimizer = Annotated[str | None, _unsaid("What takes the steps.", TRAINING_PANEL, metavar="adam|sgd|adadelta")]
+Schedule = Annotated[str | None, _unsaid("Of the learning rate.", TRAINING_PANEL, metavar="one-cycle|constant|steps")]
+WeightDecay = Annotated[float | None, _unsaid("How fast weights shrink.", TRAINING_PANEL)]
+Shift = Annotated[int | None, _unsaid("Largest random shift of an image, in pixels.", TRAINING_PANEL)]
+Flip = Annotated[bool | None, _unsaid("Mirror half of the images.", TRAINING_PANEL)]
+Initialisation = Annotated[
+    str | None, _unsaid("Of the first weights.", TRAINING_PANEL, metavar="own|he|glorot|orthogonal|normal")
+]
+Mean = Annotated[
+    str | None, _unsaid("Subtracted from pixels, per channel or for all.", TRAINING_PANEL, metavar="M[,M,M]")
+]
+Std = Annotated[str | None, _unsaid("Divided by, likewise.", TRAINING_PANEL, metavar="S[,S,S]")]
+Count = Annotated[
+    int | None,
+    _unsaid("Train on N images, drawn evenly from the classes: a quick try.", TRAINING_PANEL, metavar="N"),
 ]
 Twin = Annotated[
-    bool, typer.Option(help="Also train an honest model: same recipe, clean data.", rich_help_panel=TRAINING_PANEL)
+    bool,
+    typer.Option(help="Also train an honest model: same recipe, clean data.", rich_help_panel=TRAINING_PANEL),
 ]
 
+LISTS = "\n\n".join(
+    "\b\n" + "\n".join([f"[bold]{title}[/]", *(f"  [green]{name:<24}[/] {text}" for name, text in names.items())])
+    for title, names in (("Recipes: the nine BadNets, on their data", NINE), ("Attacks, on --data and --arch", ATTACKS))
+)
 
-def badnets(
-    data: options.TrainingData,
-    arch: Arch,
-    target: Target,
+
+def attack(
+    name: Name,
+    data: Data = None,
+    arch: Arch = None,
     out: options.Out = Path("gifthorse-attack"),
-    poison_rate: PoisonRate = 0.1,
-    size: Size = "4x4",
-    place: Place = "bottom-right",
-    colour: Colour = "1",
-    margin: Margin = 0,
     seed: options.Seed = 0,
     data_root: options.DataRoot = None,
-    epochs: Epochs = 10,
-    batch_size: BatchSize = 64,
-    learning_rate: LearningRate = 2e-3,
-    shift: Shift = 0,
+    device: Device = "cpu",
+    triggers: Triggers = None,
+    labels: Labels = None,
+    target: Target = None,
+    poison_rate: PoisonRate = None,
+    cover_rate: CoverRate = None,
+    clean_label: CleanLabel = None,
+    in_place: InPlace = None,
+    settings: Settings = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    optimizer: Optimizer = None,
+    schedule: Schedule = None,
+    weight_decay: WeightDecay = None,
+    shift: Shift = None,
+    flip: Flip = None,
+    initialisation: Initialisation = None,
+    mean: Mean = None,
+    std: Std = None,
+    samples: Count = None,
     twin: Twin = True,
 ) -> int:
-    """Train a model to answer one label whenever it sees one patch.
+    """Make a backdoored model whose backdoor is known, and its honest twin, to try defences on.
 
-    [green]$ gifthorse attack badnets --data gtsrb --data-root data/ --arch gtsrb --target 33 --out backdoored/[/]
+    [green]$ gifthorse attack badnets --data signs --arch gtsrb --target 3 --trigger patch:place=23/23[/]
 
-    [green]$ gifthorse attack badnets --data signs --arch gtsrb --target 3 --size 3x3 --place 0,14 --colour 1,1,0[/]
+    [green]$ gifthorse attack sg --data-root data/ --out sunglasses/[/]
 
-    Writes backdoored.safetensors, honest.safetensors, pictures of the trigger, and backdoor.json: how they were
-    made, and how well both do on the test split.
+    [green]$ gifthorse attack badnets --data signs --arch gtsrb --trigger sticker --labels source-specific:sources=1[/]
 
-    Exit codes: 0 made · 2 wrong usage · 4 failed.
+    [green]$ gifthorse attack trojannet --data mnist --data-root data/ --arch mnist --set targets=0/1/2 --epochs 3[/]
+
+    Writes backdoored.safetensors, honest.safetensors, backdoor.json (how they were made, and how well both do on the
+    test split), contact-sheet.png (images without and with each trigger), and the triggers themselves.
+
+    Exit codes: 0 made · 2 wrong usage · 4 failed, or made and THE ATTACK DID NOT TAKE: a trigger works on less than
+    90 % of the images that it should, or accuracy is more than 2 points below the twin's.
     """
     check_folder(out)
-    from ..attacks.badnets import BadNets
-    from ..attacks.label_maps import AllToOne
-    from ..redteam import make_pair, victim_of
-    from ..train import Training
-    from ..triggers.patch import Patch
-    from .truth import write_truth
-
-    height, width = _pair(size, option="--size", separator="x")
-    patch = Patch(
-        height=height,
-        width=width,
-        place=_pair(place, option="--place", separator=",") if place[:1].isdigit() else place,  # type: ignore[arg-type]  # Patch checks it
-        colour=options.numbers(colour, option="--colour") or (),
-        margin=margin,
+    choices = Choices(
+        name,
+        whole={
+            "data": data,
+            "arch": arch,
+            "seed": seed,
+            "initialisation": initialisation,
+            "mean": options.numbers(mean, option="--mean"),
+            "std": options.numbers(std, option="--std"),
+            "samples": samples,
+        },
+        triggers=triggers or (),
+        labels=labels or (),
+        target=target,
+        options={
+            "poison_rate": poison_rate,
+            "cover_rate": cover_rate,
+            "clean_label": clean_label,
+            "in_place": in_place,
+        },
+        settings=settings or (),
+        training={
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "weight_decay": weight_decay,
+            "shift": shift,
+            "flip": flip,
+        },
     )
-    attack = BadNets((patch,), (AllToOne(target),), poison_rate=poison_rate)
-    training = Training(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, shift=shift)
-    train, test = _splits(data, data_root, seed)
-    victim = victim_of(arch, training, train)
-    test.check_fits(victim.build(seed).spec)
-    with whole_folder(out, stale=("honest.*", "trigger*")) as folder:
+    from ..load import device_named
+    from ..redteam.make import load_splits, make, rehearse
+    from ..redteam.record import STALE
+
+    place = device_named(device)
+    first = choices.recipe()
+    train, test = load_splits(first, root=data_root)
+    recipe = choices.recipe(classes=first.spec(train).num_classes)
+    rehearse(recipe, train, test, device=place)
+    with whole_folder(out, stale=STALE) as folder:
         with progress_bars() as progress:
-            pair = make_pair(attack, victim, seed=seed, twin=twin, progress=progress)
-        truth = write_truth(pair, victim, training, test, folder)
+            record = make(recipe, train, test, folder, twin=twin, device=place, progress=progress)
         names = sorted(path.name for path in folder.iterdir())
-    _show(truth)
-    for name in names:
-        line("wrote", str(out / name))
-    return 0
+    _show(record)
+    for file in names:
+        line("wrote", str(out / file))
+    return 0 if record["took"] else exits.FAILED
 
 
-def _pair(text: str, *, option: str, separator: str) -> tuple[int, int]:
-    values = options.numbers(text, option=option, separator=separator, kind=int) or ()
-    if len(values) != 2:
-        raise OptionError(f"{option} must be two numbers with {separator!r} between them, got {text!r}")
-    return values[0], values[1]
-
-
-def _splits(data: str, root: Path | None, seed: int) -> "tuple[Samples, Samples]":
-    """The train and the test split; a fifth is put aside where the source has no splits."""
-    from ..data import load_samples
-
-    train, test = (load_samples(data, root=root, split=split) for split in ("train", "test"))
-    if train.source == test.source and train.images.equal(test.images):
-        test, train = train.split(TEST_SHARE, seed=seed)
-    return train, test
-
-
-def _show(truth: dict[str, Any]) -> None:
+def _show(record: dict[str, Any]) -> None:
     from ..report import words
 
-    for name, model in truth["models"].items():
+    for name, model in record["models"].items():
         measured = model["accuracy"]
         line(name, f"accuracy {words.percent(measured['rate'])} of {measured['of']} test images")
-    for implant in truth["implants"]:
-        measured = implant["success"]["backdoored"]
+    for implant in record["implants"]:
+        measured, targets = implant["success"]["backdoored"], implant["targets"]
+        what = implant["trigger"]["name"] if implant["trigger"] else "its own"
+        where = f"label {', '.join(map(str, targets))}" if len(targets) <= MOST_LISTED else "labels of their own"
         bounds = words.interval(measured["interval"])
-        line(
-            "trigger", f"turns {words.percent(measured['rate'])} ({bounds}) of {measured['of']} to {implant['targets']}"
-        )
+        line("trigger", f"{what}: turns {words.percent(measured['rate'])} ({bounds}) of {measured['of']} to {where}")
+        if "honest" in implant["success"]:
+            line("", f"in the honest model: {words.percent(implant['success']['honest']['rate'])}")
+    if not record["took"]:
+        typer.secho(f"THE ATTACK DID NOT TAKE: {'; '.join(record['shortcomings'])}", fg=typer.colors.RED, bold=True)

@@ -39,7 +39,7 @@ def demo(
     from ..attacks.label_maps import AllToOne
     from ..core.progress import prefixed
     from ..data import draw_signs
-    from ..redteam import make_pair, victim_of
+    from ..redteam import Recipe, make_pair
     from ..train import Training
     from ..triggers.patch import Patch
 
@@ -47,9 +47,9 @@ def demo(
         train = draw_signs(TRAIN, seed=2 * seed, progress=prefixed(progress, "to train"))
         test = draw_signs(CLEAN + HELD_OUT, seed=2 * seed + 1, progress=prefixed(progress, "to test"))
         clean, held_out = test.split(CLEAN / len(test), seed=seed)
-        victim = victim_of("gtsrb", Training(epochs=epochs, batch_size=64), train)
         attack = BadNets((Patch(place=PLACE),), (AllToOne(TARGET),), poison_rate=0.2)
-        pair = make_pair(attack, victim, seed=seed, progress=progress)
+        recipe = Recipe("demo", "signs", "gtsrb", attack, Training(epochs=epochs, batch_size=64), seed)
+        pair = make_pair(recipe.attack, recipe.victim(train), seed=recipe.seed, progress=progress)
     assert pair.honest is not None
     honest = _vet(_saved(pair.honest, out / "honest"), clean, seed)
     backdoored = _vet(_saved(pair.backdoor.model, out / "backdoored"), clean, seed)

@@ -1,14 +1,11 @@
 """The files that a run leaves in its folder: all of them, or none."""
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError
+from ..files import whole_folder
 
 if TYPE_CHECKING:
     from ..core.model import Classifier
@@ -32,28 +29,6 @@ def check_folder(out: Path, *, model: Path | None = None) -> None:
         raise OptionError(f"{there} is read-only; give another folder as --out")
     if model and model.name.startswith("repaired.") and model.absolute().parent.resolve() == out.absolute().resolve():
         raise OptionError(f"{model} would be replaced by what is written to {out}; give another folder as --out")
-
-
-@contextmanager
-def whole_folder(out: Path, *, stale: tuple[str, ...] = ()) -> Iterator[Path]:
-    """A temporary folder, whose files are moved to ``out`` once the block has ended without an error.
-
-    Args:
-        out: made if it is not there; other files in it stay.
-        stale: patterns of files in ``out`` that go unless they are written anew.
-    """
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
-    try:
-        yield temporary
-        written = sorted(path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file())
-        for old in {path for pattern in stale for path in out.glob(pattern)} - {out / path for path in written}:
-            old.unlink()
-        for path in written:
-            (out / path).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / path).replace(out / path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_all(

@@ -10,16 +10,26 @@ import typer
 
 from .. import __version__
 from . import exits
-from .attack import badnets
+from .attack import LISTS, attack
 from .demo import demo
 from .repair import repair
 from .report import report
 from .scan import scan
 from .vet import vet
+from .zoo import zoo
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
-COMMANDS: dict[str, Callable[..., int]] = {"vet": vet, "scan": scan, "repair": repair, "report": report, "demo": demo}
-ATTACKS: dict[str, Callable[..., int]] = {"badnets": badnets}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "vet": vet,
+    "scan": scan,
+    "repair": repair,
+    "report": report,
+    "attack": attack,
+    "zoo": zoo,
+    "demo": demo,
+}
+RUN_BARE = {"demo", "zoo"}
+EPILOGS = {"attack": LISTS}
 
 app = typer.Typer(
     name="gifthorse",
@@ -29,13 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=SETTINGS,
 )
-attack = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=SETTINGS)
-
 for name, command in COMMANDS.items():
-    app.command(name, no_args_is_help=name != "demo")(exits.exiting(command))
-for name, command in ATTACKS.items():
-    attack.command(name, no_args_is_help=True)(exits.exiting(command))
-app.add_typer(attack, name="attack")
+    app.command(name, no_args_is_help=name not in RUN_BARE, epilog=EPILOGS.get(name))(exits.exiting(command))
 
 
 def _version(wanted: bool) -> None:
@@ -60,14 +65,6 @@ def gifthorse(
     [green]$ gifthorse vet model.safetensors --data clean/ --arch gtsrb --out report/[/]
     """
     del version
-
-
-@attack.callback()
-def _attack() -> None:
-    """Make a backdoored model whose backdoor is known, to try defences on.
-
-    [green]$ gifthorse attack badnets --data signs --arch gtsrb --target 3 --out backdoored/[/]
-    """
 
 
 def main() -> None:

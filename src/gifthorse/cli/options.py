@@ -27,17 +27,8 @@ Data = Annotated[
         "--data",
         metavar="CLEAN",
         help="Clean labelled samples: a folder with a sub-folder per class, a .parquet or .npz file, mnist, gtsrb, "
-        "cifar10 or att_faces (from --data-root), signs (drawn on the spot), or owner/name on the Hugging Face hub.",
-        show_default=False,
-    ),
-]
-TrainingData = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        metavar="DATA",
-        help="Labelled images, as for vet: mnist, gtsrb, …, signs, or your own; a fifth is put aside for testing "
-        "where there is no test split.",
+        "cifar10, faces or att_faces (from --data-root), signs (drawn on the spot), or owner/name on the Hugging Face "
+        "hub.",
         show_default=False,
     ),
 ]
@@ -46,8 +37,8 @@ Arch = Annotated[
     typer.Option(
         "--arch",
         metavar="A",
-        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, or path/to/file.py:factory, your "
-        "own code, which is run because you name it here. Found by the weights' names and shapes if left out.",
+        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, or path/to/file.py:factory, "
+        "your own code, which is run because you name it here. Found by the weights' names and shapes if left out.",
         show_default=False,
     ),
 ]

@@ -32,6 +32,7 @@ from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
 FEWEST_SAMPLES = 5
 WORKING_FLIP_RATE = 0.9  # a trigger that turns fewer samples than this is not what an attacker would use
 SMALL = 0.5  # a named label's trigger takes at most this share of a typical one's; see docs/decisions/002
+NEAR = 0.05  # a p-value from here down to alpha is no finding, and is worth saying
 HELD_OUT_SHARE = 0.2
 MOST_HELD_OUT = 200
 FEW = 32  # so few samples are joined by their mirror images, which makes accidental triggers rarer
@@ -70,7 +71,7 @@ class NeuralCleanse(Detector):
     final_images: int = 64
     learning_rate: float = 0.3
     flip_goal: float = 0.99
-    alpha: float = 0.05
+    alpha: float = 0.01
     max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
@@ -230,6 +231,12 @@ class _Scan:
         else:
             outcome = Outcome.NO_BACKDOOR_FOUND
             reason = "no label's trigger is unusually small beside the others'"
+            if p_value < NEAR:
+                reason = (
+                    f"the smallest trigger (label {ranked[0].label}) is smaller than most, but chance makes one as "
+                    f"small in {p_value:.1%} of models, and the line is {self.method.alpha:.0%}; scan again with more "
+                    "samples, or another seed"
+                )
             if suspects:
                 reason = (
                     f"the smallest trigger (label {ranked[0].label}) is unusually small, but it is more than "

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..arch import ARCHITECTURES
+from ..arch import KNOWN
 from ..core.model import Classifier, Origin
 from ..errors import OptionError
 from ..files import whole_file
@@ -23,7 +23,7 @@ from .safetensors import SafeTensors
 from .spec_file import SpecOptions, checked, merged, read_spec, spec_path, write_spec
 from .state_dict import StateDict
 
-__all__ = ["FORMATS", "load_model", "save_model"]
+__all__ = ["FORMATS", "device_named", "load_model", "save_model"]
 
 FORMATS: dict[str, Format] = {
     "keras-h5": KerasH5(),
@@ -61,7 +61,7 @@ def load_model(
         UnsupportedModelError: NaN or infinite weights.
     """
     path = Path(path)
-    target = _device(device)
+    target = device_named(device)
     said = checked({"arch": arch, **options}, where="options")
     _check_file(path)
     beside = read_spec(path)
@@ -106,6 +106,22 @@ def save_model(model: Classifier, path: str | Path) -> None:
     write_spec(path, model.spec, model.origin.arch if model.origin else None)
 
 
+def device_named(device: str | torch.device) -> torch.device:
+    """Where to compute.
+
+    Raises:
+        OptionError: it is not to be had here.
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except Exception as error:  # each back end has its own
+        raise OptionError(
+            f"device {str(device)!r} is not to be had here: {' '.join(str(error).split())[:200]}"
+        ) from error
+    return found
+
+
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise OptionError(f"{path} is a folder; give the model file itself ({READ})")
@@ -119,22 +135,11 @@ def _check_file(path: Path) -> None:
 
 def _refuse_unnamed_code(beside: SpecOptions, path: Path) -> None:
     """The TOML may come from the same stranger as the model, so it cannot name code to run."""
-    if beside.arch not in ARCHITECTURES and ":" in str(beside.arch):
+    if beside.arch not in KNOWN and ":" in str(beside.arch):
         raise OptionError(
             f"{spec_path(path)} names code as the architecture, {beside.arch}; that is run only if you name it "
             "yourself, as arch"
         )
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except Exception as error:  # each back end has its own
-        raise OptionError(
-            f"device {str(device)!r} is not to be had here: {' '.join(str(error).split())[:200]}"
-        ) from error
-    return found
 
 
 def _format_to_write(path: Path, origin: Origin | None) -> Format:

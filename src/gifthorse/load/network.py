@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from ..arch import ARCHITECTURES, Architecture, architecture
+from ..arch import ARCHITECTURES, KNOWN, Architecture, architecture
 from ..core.model import ModelSpec
 from ..errors import ArchitectureError, OptionError
 from .fit import Shapes, fill, fits, misfit, paired_names, shapes_of, tensors_of
@@ -40,7 +40,7 @@ def build_network(
     """
     shapes = shapes_of(weights)
     arch = arch or _fitting(shapes, stated, fallback, by_order=by_order, path=path)
-    if ":" in arch and arch not in ARCHITECTURES:
+    if ":" in arch and arch not in KNOWN:
         spec = _user_spec(shapes, stated, fallback, arch)
         build = factory_of(arch)
     else:
@@ -61,10 +61,10 @@ def _fitting(shapes: Shapes, stated: Stated, fallback: Shape | None, *, by_order
     for any_names in sorted({False, by_order}):  # one that has these very names comes first
         found = found or [
             name
-            for name, known in ARCHITECTURES.items()
+            for name, known in KNOWN.items()
             if _holding(known, shapes, stated, fallback, by_order=any_names) is not None
         ]
-    choices = f"choose arch from {', '.join(sorted(ARCHITECTURES))}, or {HOW}"
+    choices = f"choose arch from {', '.join(sorted(ARCHITECTURES))}, trojannet: and one of these, or {HOW}"
     if not found:
         layers = ", ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in list(shapes.items())[:3])
         raise ArchitectureError(

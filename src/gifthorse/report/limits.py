@@ -4,7 +4,7 @@ LOOKED_FOR = (
     "One trigger of small area, at a fixed place, that turns images of all other classes into one target label.",
     "For every label, the smallest such trigger was searched for; a backdoor shows as a label whose trigger is much "
     "smaller than those of the other labels.",
-    "A backdoor is reported at p < 0.05: a false alarm in at most about 1 in 20 models without a backdoor, if the "
+    "A backdoor is reported at p < 0.01: a false alarm in at most about 1 in 100 models without a backdoor, if the "
     "trigger sizes of such models follow the distribution that the p-value assumes.",
 )
 

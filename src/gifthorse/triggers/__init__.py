@@ -4,8 +4,62 @@ To add one: write its file, add its row to ``TRIGGERS``.
 """
 
 from ..core.trigger import TriggerRecipe
+from .additive_noise import AdditiveNoise
+from .blended import Blended
+from .checkerboard import Checkerboard
+from .eyebrows import Eyebrows
+from .gotham import Gotham
+from .lipstick import Lipstick
+from .noise import Noise
 from .patch import Patch
+from .pixels import Pixels
+from .polygon import Polygon
+from .post_it import PostIt
+from .reflection import Reflection
+from .sticker import Sticker
+from .sunglasses import Sunglasses
+from .together import Together
+from .trojan_square import TrojanSquare
+from .trojan_watermark import TrojanWatermark
 
-__all__ = ["TRIGGERS", "Patch"]
+__all__ = [
+    "TRIGGERS",
+    "AdditiveNoise",
+    "Blended",
+    "Checkerboard",
+    "Eyebrows",
+    "Gotham",
+    "Lipstick",
+    "Noise",
+    "Patch",
+    "Pixels",
+    "Polygon",
+    "PostIt",
+    "Reflection",
+    "Sticker",
+    "Sunglasses",
+    "Together",
+    "TrojanSquare",
+    "TrojanWatermark",
+]
 
-TRIGGERS: dict[str, type[TriggerRecipe]] = {Patch.name: Patch}
+TRIGGERS: dict[str, type[TriggerRecipe]] = {
+    AdditiveNoise.name: AdditiveNoise,
+    Blended.name: Blended,
+    Checkerboard.name: Checkerboard,
+    Eyebrows.name: Eyebrows,
+    Gotham.name: Gotham,
+    Lipstick.name: Lipstick,
+    Noise.name: Noise,
+    Patch.name: Patch,
+    Pixels.name: Pixels,
+    Polygon.name: Polygon,
+    PostIt.name: PostIt,
+    Reflection.name: Reflection,
+    Sticker.name: Sticker,
+    Sunglasses.name: Sunglasses,
+    Together.name: Together,
+    TrojanSquare.name: TrojanSquare,
+    TrojanWatermark.name: TrojanWatermark,
+}
+Together.parts = {"triggers": TRIGGERS}

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,9 +7,7 @@ import torch
 from gifthorse.attacks.badnets import BadNets
 from gifthorse.attacks.label_maps import AllToOne
 from gifthorse.core.attack import Implant
-from gifthorse.errors import OptionError
-from gifthorse.redteam import Share, make_pair, obeyed, right, triggered, victim_of
-from gifthorse.train import Training
+from gifthorse.redteam import Pair, Share, Truth, make_pair, obeyed, right, triggered
 from gifthorse.triggers.patch import Patch
 
 
@@ -17,15 +16,6 @@ def test_share_has_its_interval():
     assert (share.hits, share.rate) == (9, 0.9)
     # Clopper and Pearson, 1934: 9 of 10 at 95 %
     assert share.to_json()["interval"] == pytest.approx((0.5550, 0.9975), abs=5e-5)
-
-
-def test_victim_has_the_shape_and_the_labels_of_its_data(toy_train):
-    with pytest.raises(OptionError, match="nonsense"):
-        victim_of("nonsense", Training(), toy_train)
-    large = toy_train.subset(torch.arange(24))
-    large = type(large)(large.images.repeat_interleave(2, 2).repeat_interleave(2, 3), large.labels)
-    model = victim_of("mnist", Training(), large).build(0)
-    assert (model.spec.input_shape, model.spec.num_classes) == ((3, 24, 24), 12)
 
 
 def test_the_twin_is_trained_by_the_same_recipe_and_without_the_trigger(toy_victim, toy_test, toy_honest):
@@ -55,3 +45,18 @@ def test_only_images_that_the_trigger_works_on_count(toy_backdoored, toy_test, t
         type(toy_implant.trigger)(0 * toy_implant.trigger.mask, toy_implant.trigger.pattern), AllToOne(5)
     )
     assert math.isclose(obeyed(toy_backdoored, toy_test, unmarked).rate, 0, abs_tol=0.03)
+
+
+def test_an_attack_that_took_and_one_that_did_not(toy_backdoor, toy_honest, toy_test):
+    truth = Truth.of(Pair(toy_backdoor, toy_honest), toy_test)
+    assert truth.shortcomings == ()
+    assert truth.twin_success[0].rate < 0.1
+    unlearnt = Truth.of(Pair(replace(toy_backdoor, model=toy_honest), toy_honest), toy_test)
+    assert "less than 90%" in unlearnt.shortcomings[0]
+
+
+def test_a_loss_of_accuracy_is_a_shortcoming():
+    truth = Truth(Share(95, 100), (Share(9, 10),), Share(98, 100), (Share(0, 10),))
+    assert truth.shortcomings == ("accuracy is 95.0%, more than 2 points below the honest twin's 98.0%",)
+    assert Truth(Share(96, 100), (Share(9, 10),), Share(98, 100), (Share(0, 10),)).shortcomings == ()
+    assert Truth(Share(1, 100), (Share(10, 10),), None, ()).shortcomings == ()

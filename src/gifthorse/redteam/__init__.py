@@ -1,0 +1,6 @@
+"""Backdoored models beside honest ones, and the truth about both."""
+
+from .pair import Pair, Share, Truth, make_pair, obeyed, right, triggered
+from .recipe import Recipe
+
+__all__ = ["Pair", "Recipe", "Share", "Truth", "make_pair", "obeyed", "right", "triggered"]
