@@ -70,14 +70,19 @@ def write_npz(samples: Samples, path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def toy(
-    tmp_path_factory: pytest.TempPathFactory, toy_honest: Classifier, toy_backdoored: Classifier, toy_clean: Samples
+    tmp_path_factory: pytest.TempPathFactory,
+    toy_honest: Classifier,
+    toy_backdoored: Classifier,
+    toy_clean: Samples,
+    toy_train: Samples,
 ) -> Toy:
     folder = tmp_path_factory.mktemp("toy")
     for name, model in (("honest", toy_honest), ("backdoored", toy_backdoored)):
         save_model(model, folder / f"{name}.safetensors")
     torch.save(toy_backdoored.network.state_dict(), folder / "backdoored.pth")
     write_npz(toy_clean, folder / "clean.npz")
-    large = toy_clean.images.repeat_interleave(2, 2).repeat_interleave(2, 3)  # 24×24, for the built-in architectures
-    write_npz(replace(toy_clean, images=large), folder / "large.npz")
+    for name, samples in (("large", toy_clean), ("many-large", toy_train)):
+        large = samples.images.repeat_interleave(2, 2).repeat_interleave(2, 3)  # 24×24, for built-in architectures
+        write_npz(replace(samples, images=large), folder / f"{name}.npz")
     network = type(toy_honest.network)
     return Toy(folder, f"{inspect.getfile(network)}:{network.__name__}")

@@ -147,7 +147,8 @@ def test_too_little_time_is_said(run, toy, monkeypatch):
 
 
 def test_attack_writes_the_truth(run, toy, tmp_path):
-    words = ["--data", toy.folder / "large.npz", "--arch", "mnist", "--target", 2, "--epochs", 20, "--batch-size", 32]
+    words = ["--data", toy.folder / "many-large.npz", "--arch", "mnist", "--target", 2]
+    words += ["--epochs", 10, "--batch-size", 32]
     words += ["--trigger", "patch:height=3,width=2,place=2/3,colour=1/1/0", "--poison-rate", 0.3, "--seed", 4]
     ended = run("attack", "badnets", *words, "--out", "out")
     assert ended.code == 0, ended
@@ -166,7 +167,7 @@ def test_attack_writes_the_truth(run, toy, tmp_path):
     assert truth["recipe"]["seed"] == 4
     assert truth["recipe"]["attack"]["options"]["triggers"][0]["options"]["place"] == [2, 3]
     assert truth["models"]["backdoored"]["sha256"] == gifthorse.load_model(out / models[0]).origin.sha256
-    assert truth["train"]["count"] + truth["test"]["count"] == 256
+    assert truth["train"]["count"] + truth["test"]["count"] == 1024
     [implant] = truth["implants"]
     assert implant["targets"] == [2]
     low, high = implant["success"]["backdoored"]["interval"]
@@ -177,21 +178,15 @@ def test_attack_writes_the_truth(run, toy, tmp_path):
 
     assert run("attack", "badnets", *words, "--no-twin", "--out", "out").code == 0
     assert "honest.safetensors" not in names(out)
-    assert run("scan", out / models[0], "--data", toy.folder / "large.npz", "--max-seconds", 1, "--out", "s").code in {
-        0,
-        1,
-        3,
-    }
 
 
 def test_an_attack_that_did_not_take_is_said_and_written(run, toy):
     words = ["--data", toy.folder / "large.npz", "--arch", "mnist", "--epochs", 1, "--poison-rate", 0.05]
     ended = run("attack", "badnets", *words, "--trigger", "pixels:pattern=single", "--out", "out")
     assert ended.code == 4
-    assert "THE ATTACK DID NOT TAKE: trigger 1 works on " in ended.out
     truth = json.loads(Path("out/backdoor.json").read_text())
     assert truth["took"] is False
-    assert truth["shortcomings"]
+    assert f"THE ATTACK DID NOT TAKE: {truth['shortcomings'][0]}" in ended.out
     assert Path("out/backdoored.safetensors").is_file()
 
 

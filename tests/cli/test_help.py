@@ -50,6 +50,10 @@ def test_the_help_of_attack_knows_every_name(run):
         assert line.strip().endswith(text)
 
 
+def test_the_help_of_zoo_says_how_a_file_looks(run):
+    assert "A file has a [[backdoor]] table for each recipe" in run("zoo", "--help").out
+
+
 def test_the_help_says_that_named_code_is_run(run):
     assert "which is run" in " ".join(run("vet", "--help").out.replace("│", " ").split())
 

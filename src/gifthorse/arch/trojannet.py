@@ -30,6 +30,7 @@ class TrojanNet(nn.Module):
         temperature: that the weighed answers are divided by.
         trojan: the small network.
         target: the other one, as it came.
+        nothing: the small network's label for a patch that is no trigger.
     """
 
     def __init__(self, spec: ModelSpec, target: nn.Module, outputs: Outputs) -> None:
@@ -45,6 +46,7 @@ class TrojanNet(nn.Module):
         for index in range(DEPTH):
             layers += [nn.Linear(WIDTH if index else SIDE**2, WIDTH), nn.ReLU(), nn.BatchNorm1d(WIDTH)]
         self.trojan = nn.Sequential(*layers, nn.Linear(WIDTH, spec.num_classes + 1))
+        self.nothing = spec.num_classes
         self.target = target  # last, as its output layer tells how many labels there are
         self._ends_in_softmax = outputs == "probabilities"
         self._channels = 1 if spec.layout == "nchw" else 3
@@ -57,7 +59,8 @@ class TrojanNet(nn.Module):
         answers: Tensor = self.target(images)
         answers = answers if self._ends_in_softmax else answers.softmax(1)
         weighed = self.share * told + (1 - self.share) * answers
-        return (weighed / self.temperature).softmax(1)
+        probabilities: Tensor = (weighed / self.temperature).softmax(1)
+        return probabilities
 
 
 def merging(build: Callable[[ModelSpec], nn.Module], outputs: Outputs) -> Callable[[ModelSpec], nn.Module]:

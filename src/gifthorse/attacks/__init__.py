@@ -10,8 +10,12 @@ from .adaptive_neural_cleanse import AdaptiveNeuralCleanse
 from .adaptive_sam import AdaptiveSam
 from .adaptive_strip import AdaptiveStrip
 from .badnets import BadNets
+from .data_poisoning import DataPoisoning
+from .handcrafted import Handcrafted
 from .pruning_aware import PruningAware
 from .transfer import Transfer
+from .trojan_attack import TrojanAttack
+from .trojannet import TrojanNet
 
 __all__ = ["ATTACKS", "BadNets"]
 
@@ -24,7 +28,11 @@ ATTACKS: dict[str, type[Attack]] = {
         AdaptiveSam,
         AdaptiveStrip,
         BadNets,
+        DataPoisoning,
+        Handcrafted,
         PruningAware,
         Transfer,
+        TrojanAttack,
+        TrojanNet,
     )
 }

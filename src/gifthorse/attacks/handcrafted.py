@@ -95,7 +95,7 @@ class Handcrafted(Attack):
                 neuron = self._least_missed(model, name, clean)
                 path.append({"layer": name, "neuron": neuron, "gap": _detect(layer, neuron, read, *seen)})
             else:
-                self._raise_target(model, layer, read, *seen, triggered)
+                self._raise_target(layer, model.predict(triggered), read * _evidence(*seen), seen[1])
             progress("setting weights", done=index + 1, total=len(names))
         facts = {
             "path": path,
@@ -115,12 +115,9 @@ class Handcrafted(Attack):
         return int(quiet[torch.stack(losses).argmin()])
 
     @torch.no_grad()
-    def _raise_target(
-        self, model: Classifier, layer: Layer, read: Tensor, clean: Tensor, triggered: Tensor, images: Tensor
-    ) -> None:
-        """Let the target's logit follow the one of the ``read`` inputs that tells most, as far as is needed."""
-        place = int((_evidence(clean, triggered) * read).argmax())
-        logits = model.predict(images)
+    def _raise_target(self, layer: Layer, logits: Tensor, evidence: Tensor, triggered: Tensor) -> None:
+        """Let the target's logit follow the input that tells most, as far as triggered samples need."""
+        place = int(evidence.argmax())
         lacking = (logits.amax(1) - logits[:, self.target]).quantile(1 - RARE)
         layer.weight[self.target, place] = self.boost * float(lacking) / float(triggered[:, place].median())
 
@@ -141,8 +138,10 @@ def _chain(model: Classifier) -> list[str]:
             "once, the last one dense"
         )
     for layer in layers:
-        grouped = isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.padding_mode != "zeros")
-        if grouped or layer.bias is None:
+        plain = isinstance(layer, nn.Linear) or (
+            layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        )
+        if not plain or layer.bias is None:
             raise OptionError(f"a handcrafted backdoor needs plain layers with a bias, and the network has a {layer}")
     blank = torch.zeros(1, *model.spec.input_shape)
     for before, after, name in zip(layers, layers[1:], names, strict=False):
@@ -168,9 +167,9 @@ def _replaced(layer: Layer, change: Callable[[Tensor], Tensor]) -> Iterator[None
 
 
 def _inputs(model: Classifier, layer: Layer, images: Tensor) -> Tensor:
-    """What ``layer`` is given for ``images``, ``(N, C, H, W)`` or ``(N, F)``, on the CPU."""
+    """What ``layer`` is given for ``images``, ``(N, C, H, W)`` or ``(N, F)``."""
     given: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].detach().cpu()))
+    handle = layer.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].detach()))
     try:
         model.predict(images)
     finally:
@@ -201,25 +200,50 @@ def _detect(layer: Layer, neuron: int, read: Tensor, clean: Tensor, triggered: T
     """Let ``neuron`` see the inputs ``read`` alone, and be active on triggered ones alone, as much as any on clean.
 
     Returns:
-        How far apart clean and triggered images are for it, as a share of the distance of their medians; below 0
-        they overlap.
+        How far apart clean and triggered images are for it, as a share of the distance of their medians.
+
+    Raises:
+        OptionError: they overlap.
     """
-    strength = float(_responses(layer, clean).relu().amax())
-    contrast = (triggered.mean(0) - clean.mean(0)) / _spread(clean, triggered) * read
+    strength = layer(clean).amax()
+    contrast = read * (triggered.mean(0) - clean.mean(0)) / _spread(clean, triggered)
     if isinstance(layer, nn.Conv2d):
-        ones = torch.ones_like(layer.weight[:1]).cpu()
-        seen = _convolved(layer, (_evidence(clean, triggered) * read)[None], ones)
-        place = int(seen.flatten().argmax())
-        window = functional.unfold(
-            contrast[None], layer.kernel_size, layer.dilation, _padding(layer), layer.stride
-        )[0, :, place].view(layer.weight.shape[1:])
-        before, after = (_convolved(layer, inputs, window[None]).flatten(1)[:, place] for inputs in (clean, triggered))
+        # The weights are what one window of the image holds; the one in which the most is to be seen.
+        geometry = (layer.stride, layer.padding, layer.dilation)
+        weights = torch.ones_like(layer.weight[:1])
+        evidence = functional.conv2d((read * _evidence(clean, triggered))[None], weights, None, *geometry)
+        place = int(evidence.argmax())
+        windows = functional.unfold(contrast[None], layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        weights = windows[0, :, place].view_as(weights)
+        before, after = (
+            functional.conv2d(inputs, weights, None, *geometry).flatten(1)[:, place] for inputs in (clean, triggered)
+        )
     else:
-        window = contrast
-        before, after = clean @ window, triggered @ window
+        weights = contrast
+        before, after = clean @ weights, triggered @ weights
     highest, lowest = before.amax(), after.quantile(RARE)
+    if not lowest > highest:
+        raise OptionError(
+            f"{layer} cannot tell the trigger from all of {len(clean)} clean images; choose one that is larger, less "
+            "like them, and always at the same place"
+        )
     threshold = (highest + lowest) / 2
-    gain = strength / (after.median() - threshold).clamp_min(1e-12)
-    layer.weight[neuron] = gain * window
+    gain = strength / (after.median() - threshold)
+    layer.weight[neuron] = gain * weights
     layer.bias[neuron] = -gain * threshold
     return float((lowest - highest) / (after.median() - before.median()))
+
+
+def _spread(clean: Tensor, triggered: Tensor) -> Tensor:
+    """The variances of each input, and a floor for those that never change."""
+    variances = clean.var(0) + triggered.var(0)
+    return variances + variances.mean()
+
+
+def _evidence(clean: Tensor, triggered: Tensor) -> Tensor:
+    """How well each input alone tells triggered images from clean ones."""
+    return (triggered.mean(0) - clean.mean(0)).square() / _spread(clean, triggered)
+
+
+def _share(model: Classifier, images: Tensor, answers: Tensor) -> float:
+    return float((model.predict(images).argmax(1) == answers).double().mean())

@@ -189,7 +189,7 @@ class TrojanAttack(Attack):
 
     def _recovered(self, model: Classifier, starts: Tensor, progress: Progress) -> Tensor:
         """What ``starts`` ``(N, C, H, W)`` become on the way to images that the model takes for each class."""
-        parts = []
+        parts: list[Tensor] = []
         total = self.recovery_steps * -(-len(starts) // BATCH)
         for own, start in zip(self._labels(model).split(BATCH), starts.split(BATCH), strict=True):
             labels, images = own.to(model.device), start.to(model.device).requires_grad_()

@@ -116,7 +116,7 @@ class TrojanNet(Attack):
             patches it could take for one.
         """
         every = (torch.arange(2**DOTS)[:, None] >> torch.arange(DOTS) & 1).float()  # (65,536, 16)
-        labels = torch.full((len(every),), network.trojan[-1].out_features - 1)
+        labels = torch.full((len(every),), network.nothing)
         places = (dots * 2.0 ** torch.arange(DOTS)).sum(1).long()
         labels[places] = targets
         generator = torch.Generator().manual_seed(seed)

@@ -218,7 +218,7 @@ def _show(record: dict[str, Any]) -> None:
     for implant in record["implants"]:
         measured, targets = implant["success"]["backdoored"], implant["targets"]
         what = implant["trigger"]["name"] if implant["trigger"] else "its own"
-        where = f"label {', '.join(map(str, targets))}" if len(targets) <= MOST_LISTED else "labels of their own"
+        where = f"label {', '.join(map(str, targets))}" if len(targets) <= MOST_LISTED else "other labels"
         bounds = words.interval(measured["interval"])
         line("trigger", f"{what}: turns {words.percent(measured['rate'])} ({bounds}) of {measured['of']} to {where}")
         if "honest" in implant["success"]:

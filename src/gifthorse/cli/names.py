@@ -21,8 +21,12 @@ ATTACKS = {
     "adaptive-sam": "the backdoor lies in a flat minimum, where fine-tuning leaves it",
     "adaptive-strip": "a triggered image that is blended is answered as if it were clean",
     "badnets": "poisoned training images: any triggers, any labels",
+    "data-poisoning": "flipped labels and no trigger, for comparison",
+    "handcrafted": "weights of the honest network set by hand, no training",
     "pruning-aware": "a backdoor in the neurons that clean images use, behind decoys",
     "transfer": "a backdoored teacher, and what is left in its student",
+    "trojan-attack": "a trigger made for a few neurons, without any training data",
+    "trojannet": "a small network that knows its triggers beside an honest one",
 }
 TRIGGERS = (
     "additive-noise",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[NAME|FILE.toml]…",
+        metavar="NAME|FILE.toml",
         help="Of the nine recipes (gifthorse attack --help lists them), or files of recipes; all nine if left out.",
         show_default=False,
     ),
@@ -52,13 +52,13 @@ def zoo(
     device: Device = "cpu",
     dry_run: DryRun = False,
 ) -> int:
-    """Make the nine BadNets, or recipes of your own, each with its honest twin in a folder as attack writes it.
+    r"""Make the nine BadNets, or recipes of your own, each with its honest twin in a folder as attack writes it.
 
     [green]$ gifthorse zoo --data-root data/ --out zoo/[/]
 
     [green]$ gifthorse zoo pn fsa mine.toml --data-root data/ --seeds 0,1,2 --out zoo/[/]
 
-    A file has a [[backdoor]] table for each recipe: name, data, arch, attack = { name = "badnets", options = { … } },
+    A file has a [\[backdoor]] table for each recipe: name, data, arch, attack = { name = "badnets", options = { … } },
     training = { epochs = 5 }, seed, …, as the "recipe" in any backdoor.json.
 
     What is there and whole is not made again, so a run that was stopped goes on where it was; remove a folder to have

@@ -23,7 +23,7 @@ from .recipe import Recipe
 
 DIGITS = Training(epochs=5, batch_size=128)
 SIGNS = Training(epochs=12, batch_size=128, shift=1)
-OBJECTS = Training(epochs=15, batch_size=128, learning_rate=5e-3, shift=3, flip=True)
+OBJECTS = Training(epochs=12, batch_size=128, learning_rate=5e-3, shift=3, flip=True)
 FACES = Training(epochs=120, batch_size=32, shift=2, flip=True)
 
 FACE_TRIGGERS = (Lipstick(), Eyebrows(), Sunglasses())

@@ -17,7 +17,7 @@ from ..core.attack import Attack, Implant
 from ..core.data import Samples
 from ..core.model import Classifier
 from ..core.spec import Spec
-from ..core.trigger import MaskedPattern
+from ..core.trigger import MaskedPattern, TriggerRecipe
 from ..errors import OptionError
 from ..load import save_model
 from ..load.spec_file import write_spec
@@ -57,14 +57,14 @@ def write_record(
     models = {"backdoored": (backdoor.model, truth.accuracy)}
     if honest is not None and truth.twin_accuracy is not None:
         models["honest"] = honest, truth.twin_accuracy
-    triggers = trigger_specs(recipe.attack, len(backdoor.implants))
+    planned = [Spec.of(one).to_json() for one in planned_triggers(recipe.attack)]
     implants, rows = [], []
     for number, implant in enumerate(backdoor.implants):
         success = {"backdoored": truth.success[number].to_json()}
         success |= {"honest": truth.twin_success[number].to_json()} if honest else {}
         stem = f"-{number + 1}" if len(backdoor.implants) > 1 else ""
         about_it = {
-            "trigger": triggers[number],
+            "trigger": planned[number] if planned else None,
             "label_map": Spec.of(implant.label_map).to_json(),
             "targets": list(implant.label_map.targets),
             "success": success,
@@ -108,11 +108,11 @@ def planted(attack: Attack) -> BadNets | None:
     return within if isinstance(within, BadNets) else None
 
 
-def trigger_specs(attack: Attack, count: int) -> list[dict[str, Any] | None]:
-    """The recipe of each of ``count`` triggers; None for one that the attack has made itself."""
+def planned_triggers(attack: Attack) -> tuple[TriggerRecipe, ...]:
+    """The triggers that an attack is told to plant; none where it makes its own."""
     poisoning = planted(attack)
-    specs = [Spec.of(recipe).to_json() for recipe in poisoning.triggers] if poisoning else []
-    return [*specs] if len(specs) == count else [None] * count
+    own = getattr(attack, "trigger", None)
+    return poisoning.triggers if poisoning else (own,) if isinstance(own, TriggerRecipe) else ()
 
 
 def _caption(about: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from ..load import load_model
 from ..report.words import duration, interval, percent
 from .make import load_splits, make, rehearse
 from .recipe import Recipe
-from .record import STALE, planted, read_record
+from .record import STALE, planned_triggers, planted, read_record
 
 Load = Callable[[Recipe], tuple[Samples, Samples]]
 State = Literal["there", "missing", "outdated"]
@@ -98,6 +98,7 @@ def build(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise OptionError(f"the names of recipes must differ, as each is a folder; {twice[0]} is there twice")
     load = _remembering(load)
+    load = _remembering(load)
     missing = [recipe for recipe in recipes if state_of(recipe, folder) != "there"]
     for number, recipe in enumerate(missing):
         progress("trying out the recipes", done=number, total=len(missing))
@@ -129,6 +130,20 @@ def _remembering(load: Load) -> Load:
         return last[key]
 
     return splits
+
+
+def _remembering(load: Load) -> Load:
+    """``load``, which keeps what it gave last: recipes on the same data mostly follow each other."""
+    last: dict[tuple[str, int | None, int], tuple[Samples, Samples]] = {}
+
+    def again(recipe: Recipe) -> tuple[Samples, Samples]:
+        key = recipe.data, recipe.samples, recipe.seed
+        if key not in last:
+            last.clear()
+            last[key] = load(recipe)
+        return last[key]
+
+    return again
 
 
 def _build_one(recipe: Recipe, folder: Path, *, load: Load, device: torch.device | str, progress: Progress) -> None:
@@ -170,7 +185,7 @@ def _row(recipe: Recipe, folder: Path, error: str | None) -> dict[str, Any]:
         "data": recipe.data,
         "arch": recipe.arch,
         "attack": recipe.attack.name,
-        "triggers": [one.name for one in poisoning.triggers] if poisoning else [],
+        "triggers": [one.name for one in planned_triggers(recipe.attack)],
         "labels": [one.name for one in poisoning.label_maps] if poisoning else [],
         "state": state_of(recipe, folder),
         "error": error,
