@@ -1,6 +1,7 @@
 """The toy victim: 12×12 images of 12 classes, and a small network that learns them in a second."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,12 @@ def toy_clean() -> Samples:
 def toy_test() -> Samples:
     """What nobody but the test has."""
     return toy_images(256, seed=3)
+
+
+@pytest.fixture(scope="session")
+def more_images() -> Callable[..., Samples]:
+    """``more_images(count, seed=…)``: further toy images."""
+    return toy_images
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
@@ -146,7 +147,7 @@ def _chain(model: Classifier) -> list[str]:
     blank = torch.zeros(1, *model.spec.input_shape)
     for before, after, name in zip(layers, layers[1:], names, strict=False):
         for value, expected in ((1.0, 1.0), (-1.0, 0.0)):
-            with _replaced(before, lambda output, value=value: torch.full_like(output, value)):
+            with _replaced(before, partial(torch.full_like, fill_value=value)):
                 given = _inputs(model, after, blank)
             if not torch.allclose(given, torch.full_like(given, expected), atol=TOLERANCE):
                 raise OptionError(
@@ -209,7 +210,8 @@ def _detect(layer: Layer, neuron: int, read: Tensor, clean: Tensor, triggered: T
     contrast = read * (triggered.mean(0) - clean.mean(0)) / _spread(clean, triggered)
     if isinstance(layer, nn.Conv2d):
         # The weights are what one window of the image holds; the one in which the most is to be seen.
-        geometry = (layer.stride, layer.padding, layer.dilation)
+        assert not isinstance(layer.padding, str)  # as ``_chain`` has made sure
+        geometry: tuple[Any, ...] = (layer.stride, layer.padding, layer.dilation)
         weights = torch.ones_like(layer.weight[:1])
         evidence = functional.conv2d((read * _evidence(clean, triggered))[None], weights, None, *geometry)
         place = int(evidence.argmax())
@@ -229,6 +231,7 @@ def _detect(layer: Layer, neuron: int, read: Tensor, clean: Tensor, triggered: T
         )
     threshold = (highest + lowest) / 2
     gain = strength / (after.median() - threshold)
+    assert layer.bias is not None  # likewise
     layer.weight[neuron] = gain * weights
     layer.bias[neuron] = -gain * threshold
     return float((lowest - highest) / (after.median() - before.median()))

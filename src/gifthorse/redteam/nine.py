@@ -52,13 +52,13 @@ NINE: dict[str, Recipe] = {
         # Lipstick.
         Recipe("ls", "faces", "deepid", BadNets((Lipstick(),), (AllToOne(0),), poison_rate=0.2), FACES),
         # Several triggers, one target.
-        Recipe("mtsta", "faces", "deepid", BadNets(FACE_TRIGGERS, (AllToOne(4),), poison_rate=0.2), FACES),
+        Recipe("mtsta", "faces", "deepid", BadNets(FACE_TRIGGERS, (AllToOne(4),), poison_rate=0.4), FACES),
         # Several triggers, several targets.
         Recipe(
             "mtmta",
             "faces",
             "deepid",
-            BadNets(FACE_TRIGGERS, (AllToOne(1), AllToOne(5), AllToOne(8)), poison_rate=0.2),
+            BadNets(FACE_TRIGGERS, (AllToOne(1), AllToOne(5), AllToOne(8)), poison_rate=0.4),
             FACES,
         ),
     )

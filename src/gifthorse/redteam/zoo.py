@@ -98,7 +98,6 @@ def build(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise OptionError(f"the names of recipes must differ, as each is a folder; {twice[0]} is there twice")
     load = _remembering(load)
-    load = _remembering(load)
     missing = [recipe for recipe in recipes if state_of(recipe, folder) != "there"]
     for number, recipe in enumerate(missing):
         progress("trying out the recipes", done=number, total=len(missing))
@@ -130,20 +129,6 @@ def _remembering(load: Load) -> Load:
         return last[key]
 
     return splits
-
-
-def _remembering(load: Load) -> Load:
-    """``load``, which keeps what it gave last: recipes on the same data mostly follow each other."""
-    last: dict[tuple[str, int | None, int], tuple[Samples, Samples]] = {}
-
-    def again(recipe: Recipe) -> tuple[Samples, Samples]:
-        key = recipe.data, recipe.samples, recipe.seed
-        if key not in last:
-            last.clear()
-            last[key] = load(recipe)
-        return last[key]
-
-    return again
 
 
 def _build_one(recipe: Recipe, folder: Path, *, load: Load, device: torch.device | str, progress: Progress) -> None:
