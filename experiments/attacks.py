@@ -104,7 +104,7 @@ RECIPES = (
     on_digits("trojannet", TrojanNet()),
     on_digits("handcrafted", Handcrafted()),
     on_digits("pruning-aware", PruningAware(one(Patch()))),
-    on_signs("transfer", Transfer(Patch(height=6, width=6, place=(13, 13)))),
+    on_digits("transfer", Transfer(BadNets((Patch(),), (Untargeted(5),), poison_rate=0.3), retrain=2, strength=10)),
     on_digits("adaptive-neural-cleanse", AdaptiveNeuralCleanse(one(Patch(height=6, width=6)))),
     on_digits("adaptive-strip", AdaptiveStrip(one(Patch()))),
     on_digits("adaptive-fine-pruning", AdaptiveFinePruning(one(Patch()))),
