@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from gifthorse.arch import ARCHITECTURES, untrained
+from gifthorse.arch import ARCHITECTURES, MERGED, untrained
 from gifthorse.core.model import Classifier
 from gifthorse.errors import (
     ArchitectureError,
@@ -53,6 +53,29 @@ def test_round_trip_is_bit_equal(tmp_path, name, arch):
     # Once more, with the first file as the template of the second.
     save_model(again, tmp_path / f"second{Path(name).suffix}")
     assert same_weights(load_model(tmp_path / f"second{Path(name).suffix}"), model)
+
+
+@pytest.mark.parametrize("arch", MERGED)
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth"])
+def test_round_trip_of_a_merged_network(tmp_path, name, named, arch):
+    spec = MERGED[arch].spec
+    model = untrained(arch, spec, seed=3)
+    model.network.pixels.add_(5)
+    model.network.share.fill_(0.8)
+    pixels = torch.rand(3, *spec.input_shape, generator=torch.Generator().manual_seed(0))
+    save_model(model, tmp_path / name)
+    again = load_model(tmp_path / name, arch=arch if named else None)
+    assert same_weights(again, model)
+    assert torch.equal(model.predict(pixels), again.predict(pixels))
+    assert (again.spec, again.origin.arch) == (spec, arch)
+    save_model(again, tmp_path / f"second{Path(name).suffix}")  # whose TOML names the architecture
+    assert same_weights(load_model(tmp_path / f"second{Path(name).suffix}"), model)
+
+
+def test_a_merged_network_is_none_for_keras(tmp_path):
+    with pytest.raises(UnsupportedModelError, match=r"pixels is neither .* ends in \.safetensors"):
+        save_model(untrained("trojannet:mnist", MERGED["trojannet:mnist"].spec, seed=0), tmp_path / "model.h5")
 
 
 @pytest.mark.parametrize("name", FILES.values())
