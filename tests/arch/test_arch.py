@@ -107,5 +107,5 @@ def test_images_that_are_too_small():
 
 
 def test_unknown_name():
-    with pytest.raises(OptionError, match="no architecture is called 'alexnet'; choose one of badnets-mnist, cla, deepid"):
+    with pytest.raises(OptionError, match="no architecture is called 'alexnet'; choose one of badnets-mnist, cla"):
         architecture("alexnet")

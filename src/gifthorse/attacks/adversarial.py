@@ -265,7 +265,7 @@ class Adversarial:
 
     Attributes:
         images: ``(N, C, H, W)`` float32 in [0, 1] on the CPU, in the order of the samples; where ``succeeded`` is
-            False, the sample itself. They are not rounded to bytes.
+            False, the sample itself. They are not rounded to bytes, which undoes some that lie close to the border.
         answers: ``(N,)`` int64, what the model says to ``images``.
         attacked: ``(N,)`` bool, the samples that the model was right about; the others were left as they are.
         succeeded: ``(N,)`` bool, those that it is now wrong about or, with ``targets``, that it calls as was asked.

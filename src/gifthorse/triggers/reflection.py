@@ -5,8 +5,8 @@ Paper: Liu et al., "Reflection Backdoor: A Natural Backdoor Attack on Deep Neura
 Differs: the scenes are drawn here, or one picture of the user's; the paper takes photographs, and selects among them
 those that attack a network best. The sum is a weighted mean in linear light, for all three kinds, so that nothing is
 cut off at white; a public re-implementation does so for ghosts, and takes something off what is blurred. It draws
-blurs of 1 to 5 and shifts of 3 to 8 pixels on images of 560, and up to 0.45 of the light; here blur and shift have sizes for
-images of 32 to 64 pixels, and 0.35 leaves dark traffic signs visible.
+blurs of 1 to 5 and shifts of 3 to 8 pixels on images of 560, and up to 0.45 of the light; here blur and
+shift have sizes for images of 32 to 64 pixels, and 0.35 leaves dark traffic signs visible.
 """
 
 from dataclasses import dataclass
