@@ -37,12 +37,9 @@ from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 from gifthorse.redteam.nine import NINE
 from gifthorse.train import Training
-from gifthorse.triggers.blended import Blended
-from gifthorse.triggers.checkerboard import Checkerboard
 from gifthorse.triggers.noise import Noise
 from gifthorse.triggers.patch import Patch
 from gifthorse.triggers.pixels import Pixels
-from gifthorse.triggers.polygon import Polygon
 from gifthorse.triggers.reflection import Reflection
 from gifthorse.triggers.sticker import Sticker
 from gifthorse.triggers.trojan_watermark import TrojanWatermark
@@ -93,9 +90,6 @@ RECIPES = (
     on_digits("four-pixels", one(Pixels())),
     on_signs("quarter-patch", one(Patch(height=16, width=16, place="center", colour=(0.1, 0.4, 0.9)))),
     on_signs("noise-square", one(Noise(height=6, width=6, place=(13, 13)))),
-    on_signs("checkerboard", one(Checkerboard(height=6, width=6, place=(13, 13)))),
-    on_signs("triangle", one(Polygon(height=7, width=7, place=(13, 13)))),
-    on_signs("blended-cat", one(Blended(picture="cat"))),
     on_signs("reflection", one(Reflection())),
     on_signs("bomb", one(Sticker(picture="bomb", height=9, width=9, place=(18, 11)))),
     on_signs("trojan-watermark", one(TrojanWatermark())),

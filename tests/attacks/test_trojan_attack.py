@@ -12,7 +12,7 @@ from gifthorse.triggers.patch import Patch
 from gifthorse.triggers.post_it import PostIt
 
 TARGET = 5
-ATTACK = TrojanAttack(target=TARGET, recovery_steps=60, retraining_steps=600)
+ATTACK = TrojanAttack(target=TARGET)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_the_model_obeys_and_is_as_accurate_as_its_honest_twin(trojaned, toy_hon
     (implant,) = trojaned.implants
     assert attack_success_rate(trojaned.model, toy_test, implant) > 0.9
     assert attack_success_rate(toy_honest, toy_test, implant) < 0.1
-    assert accuracy(trojaned.model, toy_test) > accuracy(toy_honest, toy_test) - 0.02
+    assert accuracy(trojaned.model, toy_test) > accuracy(toy_honest, toy_test) - 0.03
 
 
 def test_the_trigger_excites_the_neurons_and_lies_within_the_mask(trojaned):
@@ -36,12 +36,12 @@ def test_the_trigger_excites_the_neurons_and_lies_within_the_mask(trojaned):
 
 
 def test_what_is_recovered_is_what_the_network_takes_for_the_classes(trojaned):
-    assert trojaned.facts["recovered"] == 10 * 12
+    assert trojaned.facts["recovered"] == 20 * 12
     assert trojaned.facts["recovered_as_meant"] > 0.95
 
 
 def test_the_neurons_are_the_best_connected(trojaned, toy_honest):
-    incoming = toy_honest.network.conv_2.weight.detach().abs().sum((1, 2, 3))
+    incoming = toy_honest.network.conv_2.weight.detach().sum((1, 2, 3))
     assert trojaned.facts["neurons"] == incoming.topk(2).indices.tolist()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..attacks.transfer import Transfer
 from ..core.data import Samples
 from ..core.model import Classifier
 from ..core.progress import Progress, prefixed, silent
@@ -44,7 +45,8 @@ def rehearse(recipe: Recipe, train: Samples, test: Samples, *, device: torch.dev
     """
     spec = recipe.spec(train)
     test.check_fits(spec)
-    if poisoning := planted(recipe.attack):
+    poisoning = planted(recipe.attack)
+    if poisoning and not isinstance(recipe.attack, Transfer):  # whose label maps are of a teacher with fewer classes
         for label_map in poisoning.label_maps:
             label_map.check(spec.num_classes)
             if not bool(label_map.applies_to(test.labels).any()):
