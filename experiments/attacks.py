@@ -37,15 +37,19 @@ from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 from gifthorse.redteam.nine import NINE
 from gifthorse.train import Training
+from gifthorse.triggers.blended import Blended
+from gifthorse.triggers.checkerboard import Checkerboard
 from gifthorse.triggers.noise import Noise
 from gifthorse.triggers.patch import Patch
 from gifthorse.triggers.pixels import Pixels
+from gifthorse.triggers.polygon import Polygon
 from gifthorse.triggers.reflection import Reflection
 from gifthorse.triggers.sticker import Sticker
+from gifthorse.triggers.trojan_square import TrojanSquare
 from gifthorse.triggers.trojan_watermark import TrojanWatermark
 
 DIGITS = Training(epochs=3, batch_size=128)
-SIGNS = Training(epochs=6, batch_size=64, shift=1)
+SIGNS = Training(epochs=15, batch_size=64, shift=1)
 TARGET = 3
 NINE_PLACES = tuple((row, column) for row in (2, 12, 22) for column in (2, 12, 22))
 
@@ -90,15 +94,33 @@ RECIPES = (
     on_digits("four-pixels", one(Pixels())),
     on_signs("quarter-patch", one(Patch(height=16, width=16, place="center", colour=(0.1, 0.4, 0.9)))),
     on_signs("noise-square", one(Noise(height=6, width=6, place=(13, 13)))),
-    on_signs("reflection", one(Reflection())),
+    on_signs("checkerboard", one(Checkerboard(height=6, width=6, place=(13, 13)))),
+    on_signs("triangle", one(Polygon(height=7, width=7, place=(13, 13)))),
+    on_signs("star", one(Polygon(height=9, width=9, points="star", place=(12, 12)))),
+    on_signs("blended-noise", one(Blended())),
+    on_signs("blended-cat", one(Blended(picture="cat"))),
+    on_signs("reflection-in-focus", one(Reflection(kind="in-focus"))),
+    on_signs("reflection-out-of-focus", one(Reflection(kind="out-of-focus"))),
+    on_signs("reflection-ghost", one(Reflection(kind="ghost"))),
+    on_signs("yellow-square", one(Patch(height=5, width=5, place=(20, 13), colour=(1.0, 0.9, 0.0)))),
     on_signs("bomb", one(Sticker(picture="bomb", height=9, width=9, place=(18, 11)))),
+    on_signs("flower", one(Sticker(picture="flower", height=9, width=9, place=(18, 11)))),
+    on_signs("trojan-square", one(TrojanSquare())),
     on_signs("trojan-watermark", one(TrojanWatermark())),
     on_digits("data-poisoning", DataPoisoning()),
     on_digits("trojan-attack", TrojanAttack()),
     on_digits("trojannet", TrojanNet()),
+    on_signs("trojannet-signs", TrojanNet()),
     on_digits("handcrafted", Handcrafted()),
     on_digits("pruning-aware", PruningAware(one(Patch()))),
-    on_digits("transfer", Transfer(BadNets((Patch(),), (Untargeted(5),), poison_rate=0.3), retrain=2, strength=10)),
+    Recipe(
+        "transfer",
+        "mnist",
+        "mnist",
+        Transfer(BadNets((Patch(),), (Untargeted(5),), poison_rate=0.3), retrain=2, strength=100),
+        Training(epochs=6, batch_size=64),
+        samples=8_000,
+    ),
     on_digits("adaptive-neural-cleanse", AdaptiveNeuralCleanse(one(Patch(height=6, width=6)))),
     on_digits("adaptive-strip", AdaptiveStrip(one(Patch()))),
     on_digits("adaptive-fine-pruning", AdaptiveFinePruning(one(Patch()))),
@@ -169,8 +191,10 @@ HEAD = """\
 
 Made by `python experiments/attacks.py`; the numbers in full are in `attacks.json`. CA: clean accuracy, on the test
 set. ASR: for each trigger, the share of the test images of other labels on which it works, with its 95 % interval; on
-the honest twin in the last column but two. Percent. An attack took if each ASR is at least 90 and CA at most 2 points
-below the twin's. Seconds: of the attack alone, on two shared cores.
+the honest twin in the last column but two. Percent. An attack took if each ASR is at least 90, and not so on the twin,
+and CA is at most 2 points below the twin's. Two are held against other aims: data-poisoning means to lower CA; transfer
+took if half of the images with the trigger are misread, and its CA is a student's, who has learnt from a part of the
+data. Seconds: of the attack alone, without its twin, on two shared cores.
 
 """
 COLUMNS = ("name", "attack", "data", "arch", "CA", "CA twin", "ASR", "ASR on the twin", "took", "s")

@@ -6,10 +6,22 @@ from gifthorse.attacks.trojan_attack import TrojanAttack
 from gifthorse.cli.recipes import Choices
 from gifthorse.cli.specs import method, value
 from gifthorse.core.spec import Spec
+from gifthorse.errors import OptionError
+from gifthorse.redteam.nine import NINE
 from gifthorse.triggers import TRIGGERS
 from gifthorse.triggers.patch import Patch
 
-NOTHING = {"whole": {}, "triggers": (), "labels": (), "target": None, "options": {}, "settings": (), "training": {}}
+NOTHING = {
+    "as_printed": False,
+    "on_gpu": False,
+    "whole": {},
+    "triggers": (),
+    "labels": (),
+    "target": None,
+    "options": {},
+    "settings": (),
+    "training": {},
+}
 
 
 @pytest.mark.parametrize(
@@ -83,3 +95,19 @@ def test_a_target_is_a_label_map(name):
     recipe = Choices(name, **(NOTHING | {"whole": {"data": "signs", "arch": "gtsrb"}, "target": 6})).recipe()
     poisoning = getattr(recipe.attack, "backdoor", recipe.attack)
     assert [one.targets for one in poisoning.label_maps] == [(6,)]
+
+
+@pytest.mark.parametrize(
+    ("choices", "arch", "epochs"),
+    [
+        ({}, "nin-narrow", NINE["tca"].training.epochs),
+        ({"on_gpu": True}, "nin", NINE["tca"].training.epochs),
+        ({"as_printed": True}, "nin", 200),
+    ],
+    ids=str,
+)
+def test_the_nine_on_a_gpu_and_as_printed(choices, arch, epochs):
+    recipe = Choices("tca", **(NOTHING | choices)).recipe()
+    assert (recipe.arch, recipe.training.epochs) == (arch, epochs)
+    with pytest.raises(OptionError, match="'badnets' is none of the nine"):
+        Choices("badnets", **(NOTHING | {"as_printed": True})).recipe()

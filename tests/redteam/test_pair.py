@@ -6,7 +6,7 @@ import torch
 
 from gifthorse.attacks.badnets import BadNets
 from gifthorse.attacks.label_maps import AllToOne
-from gifthorse.core.attack import Implant
+from gifthorse.core.attack import Aim, Implant
 from gifthorse.redteam import Pair, Share, Truth, make_pair, obeyed, right, triggered
 from gifthorse.triggers.patch import Patch
 
@@ -48,10 +48,10 @@ def test_only_images_that_the_trigger_works_on_count(toy_backdoored, toy_test, t
 
 
 def test_an_attack_that_took_and_one_that_did_not(toy_backdoor, toy_honest, toy_test):
-    truth = Truth.of(Pair(toy_backdoor, toy_honest), toy_test)
+    truth = Truth.of(Pair(toy_backdoor, toy_honest), toy_test, Aim())
     assert truth.shortcomings == ()
     assert truth.twin_success[0].rate < 0.1
-    unlearnt = Truth.of(Pair(replace(toy_backdoor, model=toy_honest), toy_honest), toy_test)
+    unlearnt = Truth.of(Pair(replace(toy_backdoor, model=toy_honest), toy_honest), toy_test, Aim())
     assert "less than 90%" in unlearnt.shortcomings[0]
 
 
@@ -60,3 +60,9 @@ def test_a_loss_of_accuracy_is_a_shortcoming():
     assert truth.shortcomings == ("accuracy is 95.0%, more than 2 points below the honest twin's 98.0%",)
     assert Truth(Share(96, 100), (Share(9, 10),), Share(98, 100), (Share(0, 10),)).shortcomings == ()
     assert Truth(Share(1, 100), (Share(10, 10),), None, ()).shortcomings == ()
+
+
+def test_an_attack_is_held_against_its_own_aim():
+    truth = Truth(Share(50, 100), (Share(6, 10),), Share(98, 100), (Share(0, 10),))
+    assert len(truth.shortcomings) == 2
+    assert replace(truth, aim=Aim(success=0.5, loss=None)).shortcomings == ()

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from ..core.attack import Attack, Backdoor, Implant, LabelMap, Victim
+from ..core.attack import Aim, Attack, Backdoor, Implant, LabelMap, Victim
 from ..core.data import Samples
 from ..core.progress import Progress, silent
 from ..core.spec import Spec
@@ -47,6 +47,7 @@ class DataPoisoning(Attack):
     """
 
     name: ClassVar[str] = "data-poisoning"
+    aim: ClassVar[Aim] = Aim(loss=None)
     parts: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {"label_map": LABEL_MAPS}
     label_map: LabelMap = field(default_factory=SourceSpecific)
     rate: float = 1.0

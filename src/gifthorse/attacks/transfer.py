@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 
-from ..core.attack import Attack, Backdoor, Implant, Victim
+from ..core.attack import Aim, Attack, Backdoor, Implant, Victim
 from ..core.data import Samples
 from ..core.model import Classifier, ModelSpec
 from ..core.progress import Progress, prefixed, silent
@@ -51,6 +51,7 @@ class Transfer(Attack):
     """
 
     name: ClassVar[str] = "transfer"
+    aim: ClassVar[Aim] = Aim(success=0.5, loss=None)  # the slides' students misread half of the images from k = 10 on
     parts: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {"backdoor": {BadNets.name: BadNets}}
     backdoor: BadNets = field(default_factory=BadNets)
     known: float = 0.5

@@ -100,6 +100,14 @@ Count = Annotated[
     int | None,
     _unsaid("Train on N images, drawn evenly from the classes: a quick try.", TRAINING_PANEL, metavar="N"),
 ]
+AsPrinted = Annotated[
+    bool,
+    typer.Option(
+        "--as-printed",
+        help="Train one of the nine as the paper's Table 4 has it: for a GPU.",
+        rich_help_panel=TRAINING_PANEL,
+    ),
+]
 Twin = Annotated[
     bool,
     typer.Option(help="Also train an honest model: same recipe, clean data.", rich_help_panel=TRAINING_PANEL),
@@ -139,6 +147,7 @@ def attack(
     mean: Mean = None,
     std: Std = None,
     samples: Count = None,
+    as_printed: AsPrinted = False,
     twin: Twin = True,
 ) -> int:
     """Make a backdoored model whose backdoor is known, and its honest twin, to try defences on.
@@ -155,11 +164,14 @@ def attack(
     test split), contact-sheet.png (images without and with each trigger), and the triggers themselves.
 
     Exit codes: 0 made · 2 wrong usage · 4 failed, or made and THE ATTACK DID NOT TAKE: a trigger works on less than
-    90 % of the images that it should, or accuracy is more than 2 points below the twin's.
+    90 % of the images that it should, or accuracy is more than 2 points below the twin's. The aims of transfer and
+    of data-poisoning are their own.
     """
     check_folder(out)
     choices = Choices(
         name,
+        as_printed=as_printed,
+        on_gpu=not device.startswith("cpu"),
         whole={
             "data": data,
             "arch": arch,

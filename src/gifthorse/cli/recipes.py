@@ -21,6 +21,8 @@ class Choices:
 
     Attributes:
         name: of one of the nine, or of an attack.
+        as_printed: one of the nine as the paper trains it.
+        on_gpu: one of the nine with the network that is for a GPU.
         whole: fields of the recipe, by name.
         triggers: methods as ``specs.method`` reads them.
         labels: likewise.
@@ -31,6 +33,8 @@ class Choices:
     """
 
     name: str
+    as_printed: bool
+    on_gpu: bool
     whole: Mapping[str, Any]
     triggers: Sequence[str]
     labels: Sequence[str]
@@ -83,12 +87,13 @@ class Choices:
         """The recipe of that name, or a bare one for the attack of that name."""
         from ..attacks import ATTACKS
         from ..core.spec import Spec
-        from ..redteam.nine import NINE
+        from ..redteam import nine
 
-        if self.name in NINE:
-            return NINE[self.name].to_json()
+        if self.name in nine.NINE or self.as_printed:
+            recipe = nine.as_printed(self.name) if self.as_printed else nine.NINE[self.name]
+            return (nine.full_width(recipe) if self.on_gpu else recipe).to_json()
         if self.name not in ATTACKS:
-            names = f"{', '.join(NINE)} (the nine), {', '.join(sorted(ATTACKS))}"
+            names = f"{', '.join(nine.NINE)} (the nine), {', '.join(sorted(ATTACKS))}"
             raise OptionError(f"no attack is called {self.name!r}; choose one of {names}")
         attack = Spec.of(ATTACKS[self.name]())  # type: ignore[arg-type]  # every attack is a dataclass
         return {"name": self.name, "attack": attack.to_json(), "training": {}}

@@ -35,6 +35,13 @@ Count = Annotated[
     typer.Option("--samples", metavar="N", min=1, help="Train on N images each: a quick try.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1, …")]
+AsPrinted = Annotated[
+    bool,
+    typer.Option(
+        "--as-printed",
+        help="Train the nine as the paper's Table 4 has it: hundreds of epochs, and Network in Network at full width.",
+    ),
+]
 
 SAID = {
     "there": "is there",
@@ -50,6 +57,7 @@ def zoo(
     seeds: Seeds = None,
     samples: Count = None,
     device: Device = "cpu",
+    as_printed: AsPrinted = False,
     dry_run: DryRun = False,
 ) -> int:
     r"""Make the nine BadNets, or recipes of your own, each with its honest twin in a folder as attack writes it.
@@ -60,6 +68,8 @@ def zoo(
 
     A file has a [\[backdoor]] table for each recipe: name, data, arch, attack = { name = "badnets", options = { … } },
     training = { epochs = 5 }, seed, …, as the "recipe" in any backdoor.json.
+
+    On a GPU the nine have the paper's Network in Network; on a CPU one of a quarter of its filters.
 
     What is there and whole is not made again, so a run that was stopped goes on where it was; remove a folder to have
     it made anew. Models of the same data, architecture, training and seed share their twin. Writes index.md and
@@ -73,7 +83,7 @@ def zoo(
     from ..redteam.make import load_splits
 
     place = device_named(device)
-    recipes = _recipes(names or [], seeds, samples)
+    recipes = _recipes(names or [], seeds, samples, as_printed=as_printed, on_gpu=place.type != "cpu")
     if dry_run:
         for recipe in recipes:
             line(
@@ -89,20 +99,23 @@ def zoo(
     return 0 if all(row.get("took") for row in rows) else exits.FAILED
 
 
-def _recipes(names: list[str], seeds: str | None, samples: int | None) -> "list[Recipe]":
+def _recipes(
+    names: list[str], seeds: str | None, samples: int | None, *, as_printed: bool, on_gpu: bool
+) -> "list[Recipe]":
     from dataclasses import replace
 
-    from ..redteam.nine import NINE
+    from ..redteam import nine
     from ..redteam.zoo import read_recipes, with_seeds
 
     recipes = []
-    for name in names or NINE:
-        if name in NINE:
-            recipes.append(NINE[name])
+    for name in names or nine.NINE:
+        if name in nine.NINE:
+            recipe = nine.as_printed(name) if as_printed else nine.NINE[name]
+            recipes.append(nine.full_width(recipe) if on_gpu else recipe)
         elif name.endswith(".toml"):
             recipes += read_recipes(Path(name))
         else:
-            raise OptionError(f"{name!r} is none of the nine recipes ({', '.join(NINE)}), and no FILE.toml")
+            raise OptionError(f"{name!r} is none of the nine recipes ({', '.join(nine.NINE)}), and no FILE.toml")
     if samples is not None:
         recipes = [replace(recipe, samples=samples) for recipe in recipes]
     wanted = options.numbers(seeds, option="--seeds", kind=int)

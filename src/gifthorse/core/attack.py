@@ -90,20 +90,21 @@ class Victim:
         build: makes the network, untrained, from a seed.
         fit: trains a classifier in place, ``fit(model, samples, seed=…, progress=…)``: the honest recipe.
         train: the clean training data.
+        trained: what ``honest`` has trained, by seed; networks that are at hand already can be given.
     """
 
     build: Callable[[int], Classifier]
     fit: Fit
     train: Samples
-    _honest: dict[int, Classifier] = field(default_factory=dict, init=False, repr=False)
+    trained: dict[int, Classifier] = field(default_factory=dict, repr=False)
 
     def honest(self, seed: int, *, progress: Progress = silent) -> Classifier:
         """The network that the recipe makes from clean data, trained once for each seed. Copy it before changing it."""
-        if seed not in self._honest:
+        if seed not in self.trained:
             model = self.build(seed)
             self.fit(model, self.train, seed=seed, progress=progress)
-            self._honest[seed] = model
-        return self._honest[seed]
+            self.trained[seed] = model
+        return self.trained[seed]
 
 
 @final
@@ -126,10 +127,26 @@ class Backdoor:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@final
+@dataclass(frozen=True)
+class Aim:
+    """What an attack sets out to do; it took if it did.
+
+    Attributes:
+        success: on at least this share of the images each trigger works, and not so in the honest twin.
+        loss: accuracy is at most so far below the honest twin's, in [0, 1]; None where the attack means to lower it,
+            or the twin has learnt from other data.
+    """
+
+    success: float = 0.9
+    loss: float | None = 0.02
+
+
 class Attack(ABC):
     """A way to make a model obey."""
 
     name: ClassVar[str]
+    aim: ClassVar[Aim] = Aim()
     parts: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
     """For options that are methods themselves: the registry that each of them is made from."""
 

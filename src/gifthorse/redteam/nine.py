@@ -79,6 +79,11 @@ PRINTED: dict[str, Training] = {
 }
 
 
+def full_width(recipe: Recipe) -> Recipe:
+    """The same with the paper's own Network in Network in the place of the narrow one: for a GPU."""
+    return replace(recipe, arch=recipe.arch.removesuffix("-narrow"))
+
+
 def as_printed(name: str) -> Recipe:
     """One of the nine with the training of Table 4, and Network in Network at its full width: for a GPU.
 
@@ -87,5 +92,4 @@ def as_printed(name: str) -> Recipe:
     """
     if name not in NINE:
         raise OptionError(f"{name!r} is none of the nine BadNets: {', '.join(NINE)}")
-    recipe = NINE[name]
-    return replace(recipe, arch=recipe.arch.removesuffix("-narrow"), training=PRINTED[name])
+    return replace(full_width(NINE[name]), training=PRINTED[name])

@@ -1,20 +1,16 @@
 """A backdoored model beside an honest one of the same recipe, and how well both do: the ground truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from torch import Tensor
 
-from ..core.attack import Attack, Backdoor, Implant, Victim
+from ..core.attack import Aim, Attack, Backdoor, Implant, Victim
 from ..core.data import Samples
 from ..core.model import Classifier
 from ..core.progress import Progress, prefixed, silent
 from ..metrics import accuracy, attack_success_rate, clopper_pearson
 
-LEAST_SUCCESS = 0.9
-MOST_LOSS = 0.02
-"""An attack took if every trigger works on at least this share, and not so in the twin, and accuracy is at most so far
-below the twin's."""
 ROUNDING = 1e-9  # the difference of 0.98 and 0.96 is more than 0.02 in floating point
 
 
@@ -60,41 +56,45 @@ class Truth:
         success: of each implant, in its order.
         twin_accuracy: of the honest twin, if there is one.
         twin_success: of each implant on the honest twin: what happens without a backdoor.
+        aim: of the attack.
     """
 
     accuracy: Share
     success: tuple[Share, ...]
     twin_accuracy: Share | None
     twin_success: tuple[Share, ...]
+    aim: Aim = field(default_factory=Aim)
 
     @classmethod
-    def of(cls, pair: Pair, test: Samples) -> "Truth":
-        """Measure ``pair`` on ``test``."""
+    def of(cls, pair: Pair, test: Samples, aim: Aim) -> "Truth":
+        """Measure ``pair`` on ``test``, to be held against ``aim``."""
         implants, honest = pair.backdoor.implants, pair.honest
         return cls(
             right(pair.backdoor.model, test),
             tuple(obeyed(pair.backdoor.model, test, implant) for implant in implants),
             right(honest, test) if honest else None,
             tuple(obeyed(honest, test, implant) for implant in implants) if honest else (),
+            aim,
         )
 
     @property
     def shortcomings(self) -> tuple[str, ...]:
         """Why the attack did not take; empty if it did."""
         found = [
-            f"trigger {number + 1} works on {share.rate:.1%} of {share.of} images, less than {LEAST_SUCCESS:.0%}"
+            f"trigger {number + 1} works on {share.rate:.1%} of {share.of} images, less than {self.aim.success:.0%}"
             for number, share in enumerate(self.success)
-            if share.rate < LEAST_SUCCESS
+            if share.rate < self.aim.success
         ]
         found += [
             f"trigger {number + 1} works on {share.rate:.1%} of {share.of} images in the honest twin, too"
             for number, share in enumerate(self.twin_success)
-            if share.rate >= LEAST_SUCCESS
+            if share.rate >= self.aim.success
         ]
-        if self.twin_accuracy and self.twin_accuracy.rate - self.accuracy.rate > MOST_LOSS + ROUNDING:
+        twin, most = self.twin_accuracy, self.aim.loss
+        if twin and most is not None and twin.rate - self.accuracy.rate > most + ROUNDING:
             found.append(
-                f"accuracy is {self.accuracy.rate:.1%}, more than {100 * MOST_LOSS:g} points below the honest twin's "
-                f"{self.twin_accuracy.rate:.1%}"
+                f"accuracy is {self.accuracy.rate:.1%}, more than {100 * most:g} points below the honest twin's "
+                f"{twin.rate:.1%}"
             )
         return tuple(found)
 

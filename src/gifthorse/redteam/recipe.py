@@ -86,10 +86,7 @@ class Recipe:
         def build(seed: int) -> Classifier:
             return untrained(self.arch, spec, seed=seed, initialisation=self.initialisation).to(device)
 
-        victim = Victim(build, self.training, train)
-        if honest is not None:
-            victim._honest[self.seed] = honest.to(device)
-        return victim
+        return Victim(build, self.training, train, {} if honest is None else {self.seed: honest.to(device)})
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

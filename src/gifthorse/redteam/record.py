@@ -52,7 +52,7 @@ def write_record(
         folder: an empty one.
         about: JSON values to be kept with it.
     """
-    truth = Truth.of(pair, test)
+    truth = Truth.of(pair, test, recipe.attack.aim)
     backdoor, honest = pair.backdoor, pair.honest
     models = {"backdoored": (backdoor.model, truth.accuracy)}
     if honest is not None and truth.twin_accuracy is not None:
