@@ -13,9 +13,11 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "gifthorse"
 RESULTS = ROOT / "docs" / "results"
 
-VETTING = ("arch", "attacks", "core", "detect", "guard", "inversion", "metrics", "repair", "train", "triggers")
+VETTING = (
+    "activations", "arch", "attacks", "core", "detect", "guard", "inversion", "metrics", "repair", "train", "triggers",
+)  # fmt: skip
 """The parts of the package that a result comes from; how files are read and reports are written changes none."""
-TRAINING = ("arch", "attacks", "core", "metrics", "train", "triggers")
+TRAINING = ("activations", "arch", "attacks", "core", "metrics", "train", "triggers")
 """Those that a trained model comes from."""
 
 

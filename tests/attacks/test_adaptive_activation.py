@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gifthorse.attacks.activations import features, weighted_layers
+from gifthorse.activations import features, weighted_layers
 from gifthorse.attacks.adaptive_activation import AdaptiveActivation, _examples
 from gifthorse.core.data import Samples
 from gifthorse.errors import DataError

@@ -1,6 +1,6 @@
 import pytest
 
-from gifthorse.attacks.activations import mean_activations
+from gifthorse.activations import mean_activations
 from gifthorse.attacks.adaptive_fine_pruning import AdaptiveFinePruning
 from gifthorse.errors import OptionError
 from gifthorse.metrics import accuracy, attack_success_rate

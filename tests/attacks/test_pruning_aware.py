@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gifthorse.attacks.activations import last_convolution, mean_activations, silenced
+from gifthorse.activations import last_convolution, mean_activations, silenced
 from gifthorse.attacks.badnets import BadNets
 from gifthorse.attacks.label_maps import SourceSpecific
 from gifthorse.attacks.pruning_aware import PruningAware

@@ -16,13 +16,13 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from ..activations import features, weighted_layers
 from ..core.attack import Attack, Backdoor, Victim
 from ..core.data import Samples
 from ..core.model import Classifier
 from ..core.progress import Progress, silent
 from ..core.spec import Spec
 from ..errors import DataError
-from .activations import features, weighted_layers
 from .adaptive import Lot, check_weight, train_under
 from .badnets import BadNets
 

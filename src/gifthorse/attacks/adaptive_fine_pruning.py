@@ -16,12 +16,12 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from ..activations import last_convolution, layer_of, watched
 from ..core.attack import Attack, Backdoor, Victim
 from ..core.model import Classifier
 from ..core.progress import Progress, silent
 from ..core.spec import Spec
 from ..errors import OptionError
-from .activations import last_convolution, layer_of, watched
 from .adaptive import Lot, check_weight, train_under
 from .badnets import BadNets
 

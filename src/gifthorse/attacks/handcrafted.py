@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..activations import layer_of, mean_activations, silenced, weighted_layers
 from ..core.attack import Attack, Backdoor, Implant, Victim
 from ..core.data import Samples
 from ..core.model import Classifier
@@ -31,7 +32,6 @@ from ..core.trigger import TriggerRecipe
 from ..errors import OptionError
 from ..triggers import TRIGGERS
 from ..triggers.checkerboard import Checkerboard
-from .activations import layer_of, mean_activations, silenced, weighted_layers
 from .label_maps import AllToOne
 
 Layer = nn.Conv2d | nn.Linear

@@ -16,12 +16,12 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from ..activations import last_convolution, layer_of, mean_activations, silenced
 from ..core.attack import Attack, Backdoor, Victim
 from ..core.model import Classifier
 from ..core.progress import Progress, prefixed, silent
 from ..core.spec import Spec
 from ..errors import OptionError
-from .activations import last_convolution, layer_of, mean_activations, silenced
 from .badnets import BadNets
 
 

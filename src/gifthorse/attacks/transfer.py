@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 
+from ..activations import backdoor_neurons, last_convolution, layer_of, mean_activations, weighted_layers
 from ..core.attack import Aim, Attack, Backdoor, Implant, Victim
 from ..core.data import Samples
 from ..core.model import Classifier, ModelSpec
@@ -26,7 +27,6 @@ from ..core.seeds import seeded
 from ..core.spec import Spec
 from ..errors import OptionError
 from ..metrics import accuracy, attack_success_rate
-from .activations import backdoor_neurons, last_convolution, layer_of, mean_activations, weighted_layers
 from .badnets import BadNets
 from .label_maps import Untargeted
 

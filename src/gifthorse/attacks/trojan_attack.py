@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..activations import layer_of, weighted_layers
 from ..core.attack import Attack, Backdoor, Implant, Victim
 from ..core.model import Classifier
 from ..core.progress import Progress, silent
@@ -30,7 +31,6 @@ from ..core.trigger import MaskedPattern, TriggerRecipe, stamp
 from ..errors import OptionError
 from ..triggers import TRIGGERS
 from ..triggers.trojan_square import TrojanSquare
-from .activations import layer_of, weighted_layers
 from .label_maps import AllToOne
 
 TRIGGER_RATE = 0.05  # of Adam, on pixels in [0, 1]

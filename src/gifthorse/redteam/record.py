@@ -10,8 +10,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..activations import backdoor_neurons, last_convolution, mean_activations
 from ..arch import KNOWN, untrained
-from ..attacks.activations import backdoor_neurons, last_convolution, mean_activations
 from ..attacks.badnets import BadNets
 from ..core.attack import Attack, Implant
 from ..core.data import Samples

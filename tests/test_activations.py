@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from gifthorse.attacks.activations import (
+from gifthorse.activations import (
     backdoor_neurons,
     features,
     last_convolution,

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..core.model import Classifier
-from ..errors import OptionError
+from .core.model import Classifier
+from .errors import OptionError
 
 FAINTEST = 1e-12  # no activation at all may still be divided by
 
