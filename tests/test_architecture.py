@@ -16,12 +16,13 @@ MODULES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text("utf-8"
 
 # What each part may import of the others; one line lower may use what stands above it, never the reverse.
 CORE = {"errors", "core"}
-DEFENCE = CORE | {"metrics", "inversion"}
+DEFENCE = CORE | {"activations", "inversion", "metrics"}
 ALLOWED = {
     "__main__": {"cli"},
     "errors": set(),
     "core": {"errors"},
     "files": {"errors"},
+    "activations": CORE,
     "metrics": CORE,
     "train": CORE,
     "provenance": {"errors"},
@@ -30,14 +31,15 @@ ALLOWED = {
     "triggers": CORE,
     "inversion": CORE,
     "load": CORE | {"files", "provenance", "arch"},
-    "attacks": CORE | {"arch", "metrics", "triggers"},
+    "attacks": CORE | {"activations", "arch", "metrics", "triggers"},
     "detect": DEFENCE,
     "repair": DEFENCE | {"train"},
-    "guard": CORE | {"files"},
+    "guard": DEFENCE | {"files"},
     "pipeline": CORE | {"metrics", "detect", "repair", "guard"},
     "report": CORE | {"files", "metrics"},
     "redteam": CORE
-    | {"arch", "attacks", "data", "files", "load", "metrics", "provenance", "report", "train", "triggers"},
+    | {"activations", "arch", "attacks", "data", "files", "load", "metrics", "provenance", "report", "train"}
+    | {"triggers"},
     "cli": CORE | {"attacks", "data", "files", "guard", "load", "pipeline", "redteam", "report", "train", "triggers"},
 }
 PACKAGE = "__init__.py"  # the public names, for the type checker
