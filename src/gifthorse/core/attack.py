@@ -90,21 +90,24 @@ class Victim:
         build: makes the network, untrained, from a seed.
         fit: trains a classifier in place, ``fit(model, samples, seed=…, progress=…)``: the honest recipe.
         train: the clean training data.
-        trained: what ``honest`` has trained, by seed; networks that are at hand already can be given.
     """
 
     build: Callable[[int], Classifier]
     fit: Fit
     train: Samples
-    trained: dict[int, Classifier] = field(default_factory=dict, repr=False)
+    _trained: dict[int, Classifier] = field(default_factory=dict, init=False, repr=False)  # never of other data
 
     def honest(self, seed: int, *, progress: Progress = silent) -> Classifier:
         """The network that the recipe makes from clean data, trained once for each seed. Copy it before changing it."""
-        if seed not in self.trained:
+        if seed not in self._trained:
             model = self.build(seed)
             self.fit(model, self.train, seed=seed, progress=progress)
-            self.trained[seed] = model
-        return self.trained[seed]
+            self._trained[seed] = model
+        return self._trained[seed]
+
+    def remember(self, seed: int, honest: Classifier) -> None:
+        """Take ``honest`` for what the recipe makes with ``seed``, so that it is not trained once more."""
+        self._trained[seed] = honest
 
 
 @final

@@ -86,7 +86,10 @@ class Recipe:
         def build(seed: int) -> Classifier:
             return untrained(self.arch, spec, seed=seed, initialisation=self.initialisation).to(device)
 
-        return Victim(build, self.training, train, {} if honest is None else {self.seed: honest.to(device)})
+        victim = Victim(build, self.training, train)
+        if honest is not None:
+            victim.remember(self.seed, honest.to(device))
+        return victim
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
