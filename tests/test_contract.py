@@ -39,6 +39,8 @@ from gifthorse.guard import FILTERS
 from gifthorse.guard.activation_filter import ActivationFilter
 from gifthorse.guard.strip import Strip
 from gifthorse.repair import REPAIRERS
+from gifthorse.repair.fine_tuning import FineTuning
+from gifthorse.repair.neuron_pruning import NeuronPruning
 from gifthorse.repair.unlearning import Unlearning
 from gifthorse.train import Training
 from gifthorse.triggers.patch import Patch
@@ -47,6 +49,8 @@ QUICK_BADNETS = BadNets((Patch(height=2, width=2),), (AllToOne(5),))
 # Each method, set so that it is quick; the promises do not depend on it.
 QUICK = {
     "neural-cleanse": NeuralCleanse(steps=8, rungs=(3, 5), lot=10, final_steps=3),
+    "fine-tuning": FineTuning(),
+    "neuron-pruning": NeuronPruning(step=0.1),
     "unlearning": Unlearning(rounds=2, search_steps=3, epochs=1, steps=4),
     "activation-filter": ActivationFilter(profiled=40),
     "strip": Strip(overlays=4),

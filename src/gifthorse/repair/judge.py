@@ -91,7 +91,11 @@ def check_goals(accuracy_budget: float, gone: float) -> None:
 
 
 def flip_rates(model: Classifier, samples: Samples, triggers: Sequence[LabelEvidence]) -> dict[int, float]:
-    """Share of the samples of other labels that each trigger turns, by target; NaN where there are no such samples."""
+    """Share of the samples of other labels that each trigger turns, by target.
+
+    Raises:
+        DataError: all samples have the label of a target.
+    """
     rates = {}
     for evidence in triggers:
         others = samples.subset((samples.labels != evidence.label).nonzero().squeeze(1)).pixels()
