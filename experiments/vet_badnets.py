@@ -124,7 +124,7 @@ def row(name: str, task: Task, seed: int, train: Samples, test: Samples, work: P
             "outcome_after": again.outcome,
             "p_value_after": again.p_value,
         }
-    guard = Strip().calibrate(backdoored, clean.take(GUARD_SAMPLES, seed=seed), seed=seed)
+    guard = Strip().calibrate(backdoored, clean.take(GUARD_SAMPLES, seed=seed), verdict, seed=seed)
     judged = test.take(SCREENED, seed=seed)
     judged = judged.subset(implant.label_map.applies_to(judged.labels).nonzero().squeeze(1))
     result["guard"] = {

@@ -14,6 +14,9 @@ from gifthorse.attacks.label_maps import AllToOne
 from gifthorse.core.attack import Backdoor, Implant, Victim
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
+from gifthorse.core.spec import Spec
+from gifthorse.core.trigger import MaskedPattern
+from gifthorse.core.verdict import LabelEvidence, Outcome, Verdict
 from gifthorse.train import Training
 from gifthorse.triggers.patch import Patch
 
@@ -111,6 +114,32 @@ def toy_backdoored(toy_backdoor: Backdoor) -> Classifier:
 @pytest.fixture(scope="session")
 def toy_implant(toy_backdoor: Backdoor) -> Implant:
     return toy_backdoor.implants[0]
+
+
+def verdict_of(triggers: dict[int, MaskedPattern]) -> Verdict:
+    """What a detector would say that has recovered exactly these triggers, by target."""
+    labels = tuple(
+        LabelEvidence(
+            label=label,
+            norm=trigger.norm,
+            flip_rate=1.0,
+            flips_of=50,
+            score=2.0,
+            anomaly_index=5.0,
+            p_value=0.001,
+            steps=10,
+            trigger=trigger,
+        )
+        for label, trigger in triggers.items()
+    )
+    outcome = Outcome.BACKDOOR_FOUND if triggers else Outcome.NO_BACKDOOR_FOUND
+    return Verdict(outcome, 0.01, tuple(triggers), labels, "because", "none", Spec("none"), 0)
+
+
+@pytest.fixture(scope="session")
+def recovered() -> Callable[[dict[int, MaskedPattern]], Verdict]:
+    """``recovered({target: trigger, …})``: the verdict of a detector that has recovered these."""
+    return verdict_of
 
 
 @pytest.fixture(scope="session")

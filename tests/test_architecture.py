@@ -16,7 +16,7 @@ MODULES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text("utf-8"
 
 # What each part may import of the others; one line lower may use what stands above it, never the reverse.
 CORE = {"errors", "core"}
-DEFENCE = CORE | {"activations", "inversion", "metrics"}
+DEFENCE = CORE | {"activations", "inversion", "metrics", "neurons"}
 ALLOWED = {
     "__main__": {"cli"},
     "errors": set(),
@@ -24,6 +24,7 @@ ALLOWED = {
     "files": {"errors"},
     "activations": CORE,
     "metrics": CORE,
+    "neurons": CORE | {"activations"},
     "train": CORE,
     "provenance": {"errors"},
     "data": CORE | {"files"},
@@ -38,8 +39,8 @@ ALLOWED = {
     "pipeline": CORE | {"metrics", "detect", "repair", "guard"},
     "report": CORE | {"files", "metrics"},
     "redteam": CORE
-    | {"activations", "arch", "attacks", "data", "files", "load", "metrics", "provenance", "report", "train"}
-    | {"triggers"},
+    | {"activations", "arch", "attacks", "data", "files", "load", "metrics", "neurons", "provenance", "report"}
+    | {"train", "triggers"},
     "cli": CORE | {"attacks", "data", "files", "guard", "load", "pipeline", "redteam", "report", "train", "triggers"},
 }
 PACKAGE = "__init__.py"  # the public names, for the type checker

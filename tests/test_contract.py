@@ -36,8 +36,11 @@ from gifthorse.detect import DETECTORS
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.errors import DataError
 from gifthorse.guard import FILTERS
+from gifthorse.guard.activation_filter import ActivationFilter
 from gifthorse.guard.strip import Strip
 from gifthorse.repair import REPAIRERS
+from gifthorse.repair.fine_tuning import FineTuning
+from gifthorse.repair.neuron_pruning import NeuronPruning
 from gifthorse.repair.unlearning import Unlearning
 from gifthorse.train import Training
 from gifthorse.triggers.patch import Patch
@@ -46,7 +49,10 @@ QUICK_BADNETS = BadNets((Patch(height=2, width=2),), (AllToOne(5),))
 # Each method, set so that it is quick; the promises do not depend on it.
 QUICK = {
     "neural-cleanse": NeuralCleanse(steps=8, rungs=(3, 5), lot=10, final_steps=3),
+    "fine-tuning": FineTuning(),
+    "neuron-pruning": NeuronPruning(step=0.1),
     "unlearning": Unlearning(rounds=2, search_steps=3, epochs=1, steps=4),
+    "activation-filter": ActivationFilter(profiled=40),
     "strip": Strip(overlays=4),
     "adaptive-activation": AdaptiveActivation(QUICK_BADNETS),
     "adaptive-fine-pruning": AdaptiveFinePruning(QUICK_BADNETS),
@@ -118,9 +124,9 @@ def run(method: Any, given: Given, *, seed: int = 0, clean: Samples | None = Non
     return {
         "detect": lambda: method.inspect(given.model, clean, seed=seed),
         "repair": lambda: method.repair(given.model, clean, given.verdict, seed=seed),
-        "guard": lambda: method.calibrate(given.model, clean, seed=seed),
+        "guard": lambda: method.calibrate(given.model, clean, given.verdict, seed=seed),
         "attack": lambda: method.run(
-            given.victim if clean is given.clean else replace(given.victim, train=clean), seed=seed
+            given.victim if clean is given.clean else replace(given.victim, train=clean, trained={}), seed=seed
         ),
     }[kind_of(method.name)]()
 
@@ -244,7 +250,7 @@ def test_progress_never_goes_back_and_ends_at_its_total(name, given):
     work: dict[str, Callable[[], Any]] = {
         "detect": lambda: QUICK[name].inspect(given.model, given.clean, seed=0, progress=progress),
         "repair": lambda: QUICK[name].repair(given.model, given.clean, given.verdict, seed=0, progress=progress),
-        "guard": lambda: QUICK[name].calibrate(given.model, given.clean, seed=0, progress=progress),
+        "guard": lambda: QUICK[name].calibrate(given.model, given.clean, given.verdict, seed=0, progress=progress),
         "attack": lambda: QUICK[name].run(given.victim, seed=0, progress=progress),
     }
     work[kind_of(name)]()

@@ -15,6 +15,7 @@ from gifthorse.core.progress import Progress, silent
 from gifthorse.core.spec import Spec
 from gifthorse.core.verdict import Outcome, Verdict
 from gifthorse.errors import DataError, UnsupportedModelError
+from gifthorse.guard import ActivationFilter
 from gifthorse.metrics import attack_success_rate
 from gifthorse.pipeline import Methods, methods, restored_guard, vet
 
@@ -94,6 +95,13 @@ def test_too_few_samples_for_the_guard_are_said(toy_honest: Classifier, toy_clea
     )
     assert vetting.guard is None
     assert "give at least 51" in vetting.guard_reason
+
+
+def test_no_trigger_for_the_guard_is_said(toy_honest: Classifier, toy_clean: Samples):
+    detector = Says(Outcome.NO_BACKDOOR_FOUND)
+    vetting = vet(toy_honest, toy_clean, methods=Methods(detector, repairer=None, filter=ActivationFilter()))
+    assert vetting.guard is None
+    assert "needs a recovered trigger" in vetting.guard_reason
 
 
 def test_damaged_weights(toy_honest: Classifier, toy_clean: Samples):

@@ -12,7 +12,7 @@ from .core.progress import Progress, prefixed, silent
 from .core.verdict import Outcome, Verdict
 from .core.vetting import Vetting
 from .detect import NeuralCleanse
-from .errors import DataError, UnsupportedModelError
+from .errors import DataError, OptionError, UnsupportedModelError
 from .guard import FILTERS, Strip
 from .metrics import accuracy
 from .repair import Unlearning
@@ -121,7 +121,7 @@ def _guard(
     if verdict.outcome is Outcome.INCONCLUSIVE:
         return None, "not made, because the scan could not tell anything of this model"
     try:
-        guard = recipe.calibrate(model, samples, seed=seed, progress=progress)
-    except DataError as too_few:
-        return None, f"not made: {too_few}"
+        guard = recipe.calibrate(model, samples, verdict, seed=seed, progress=progress)
+    except (DataError, OptionError) as lacking:  # too few samples, or no trigger to guard against
+        return None, f"not made: {lacking}"
     return guard, "stands in front of the model as it came in"

@@ -14,6 +14,9 @@ from torch import nn
 
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
+from gifthorse.core.spec import Spec
+from gifthorse.core.trigger import MaskedPattern
+from gifthorse.core.verdict import LabelEvidence, Outcome, Verdict
 from gifthorse.errors import GiftHorseError, GuardFileError, OptionError
 from gifthorse.guard import FILTERS
 from gifthorse.guard.guard_file import fingerprint, load_guard, save_guard
@@ -34,8 +37,15 @@ def images(count: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (count, 1, 3, 3), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
 
 
+def verdict() -> Verdict:
+    """One that has recovered a trigger for label 2."""
+    trigger = MaskedPattern(torch.ones(1, 3, 3), torch.ones(1, 3, 3))
+    evidence = LabelEvidence(2, 9.0, 1.0, 50, 2.0, 5.0, 0.001, 10, trigger)
+    return Verdict(Outcome.BACKDOOR_FOUND, 0.01, (2,), (evidence,), "because", "none", Spec("none"), 0)
+
+
 def calibrated(kind, model):
-    return kind().calibrate(model, Samples(images(80), torch.arange(80) % 4), seed=0)
+    return kind().calibrate(model, Samples(images(80), torch.arange(80) % 4), verdict(), seed=0)
 
 
 @pytest.mark.parametrize("kind", FILTERS.values(), ids=FILTERS)

@@ -8,9 +8,11 @@ from gifthorse.core.data import Samples
 from gifthorse.core.defense import GuardState
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.spec import Spec
+from gifthorse.core.verdict import Outcome, Verdict
 from gifthorse.errors import DataError, GuardFileError, OptionError
-from gifthorse.guard.strip import Strip, blend_entropy, conformal_threshold, scores_needed
+from gifthorse.guard.strip import Strip, blend_entropy
 
+VERDICT = Verdict(Outcome.NO_BACKDOOR_FOUND, 0.5, (), (), "because", "none", Spec("none"), 0)  # not looked at
 IMAGES = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
 
 
@@ -101,53 +103,6 @@ def test_uint8_and_floats_score_the_same():
     assert torch.equal(blend_entropy(model, IMAGES, IMAGES), blend_entropy(model, as_floats, as_floats))
 
 
-@pytest.mark.parametrize(
-    ("count", "rate", "rank"),
-    [
-        (19, 0.05, 19),  # ⌈20 · 0.95⌉
-        (20, 0.05, 20),  # ⌈21 · 0.95⌉ = ⌈19.95⌉
-        (39, 0.05, 38),
-        (99, 0.01, 99),
-        (9, 0.1, 9),
-        (4, 0.5, 3),
-        (1, 0.5, 1),
-        (1, 0.9, 1),
-        (3, 1 - 1e-12, 1),
-    ],
-)
-def test_threshold_by_hand(count, rate, rank):
-    scores = torch.randperm(count, generator=torch.Generator().manual_seed(0)) + 1.0
-    assert conformal_threshold(scores, rate) == rank
-
-
-def test_scores_needed_is_exact_where_one_over_the_rate_is_whole():
-    for needed in range(2, 400):
-        rate = 1 / (needed + 1)
-        assert scores_needed(rate) == needed
-        assert conformal_threshold(torch.arange(needed) + 1.0, rate) == needed
-        with pytest.raises(DataError, match=f"{needed - 1} scores cannot promise .* give at least {needed}"):
-            conformal_threshold(torch.arange(needed - 1) + 1.0, rate)
-
-
-@pytest.mark.parametrize(("count", "rate"), [(19, 0.05), (30, 0.1), (24, 0.25)])
-def test_the_false_rejection_rate_is_kept(count, rate):
-    generator = torch.Generator().manual_seed(0)
-    runs = 4000
-    scores = torch.randn(runs, count + 1, generator=generator).exp()
-    rejected = sum(float(row[-1]) > conformal_threshold(row[:-1], rate) for row in scores)
-    promised = 1 - math.ceil((count + 1) * (1 - rate) - 1e-9) / (count + 1)  # the exact rate, at most the one asked for
-    deviation = math.sqrt(promised * (1 - promised) / runs)
-    assert abs(rejected / runs - promised) < 4 * deviation
-    assert promised <= rate + 1e-9
-
-
-def test_nan_among_the_scores_counts_as_the_greatest():
-    scores = torch.tensor([math.nan, 1.0, 2.0, 3.0])
-    assert conformal_threshold(scores, 0.5) == 3.0
-    with pytest.raises(DataError, match="1 of 4 scores are NaN"):
-        conformal_threshold(scores, 0.2)
-
-
 def samples(count: int, source: str = "here") -> Samples:
     images = torch.randint(0, 256, (count, 1, 1, 1), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     return Samples(images, torch.arange(count) % 2, source=source)
@@ -161,8 +116,8 @@ def test_too_few_samples_says_how_many():
     recipe = Strip(overlays=10, false_rejection_rate=0.1)
     assert recipe.samples_needed() == 19
     with pytest.raises(DataError, match=r"here: 18 clean samples .* 0\.1 with 10 overlays; give at least 19"):
-        recipe.calibrate(answering(slope, 2), samples(18), seed=0)
-    assert recipe.calibrate(answering(slope, 2), samples(19), seed=0).state().facts["calibrated_on"] == 9
+        recipe.calibrate(answering(slope, 2), samples(18), VERDICT, seed=0)
+    assert recipe.calibrate(answering(slope, 2), samples(19), VERDICT, seed=0).state().facts["calibrated_on"] == 9
 
 
 def test_the_samples_kept_as_overlays_are_not_scored():
@@ -174,7 +129,7 @@ def test_the_samples_kept_as_overlays_are_not_scored():
         seen.update((pixels.flatten() * 510).round().int().tolist())  # image + overlay
         return torch.cat([pixels, 1 - pixels], 1)
 
-    guard = recipe.calibrate(answering(remember, 2), numbered, seed=0)
+    guard = recipe.calibrate(answering(remember, 2), numbered, VERDICT, seed=0)
     overlays = set(guard.state().tensors["overlays"].flatten().tolist())
     rest = set(range(25)) - overlays
     assert len(overlays) == 5
@@ -186,7 +141,9 @@ def test_overlays_are_drawn_by_lot_so_that_the_rest_is_like_further_inputs():
     rare = torch.cat([torch.zeros(38, dtype=torch.int64), torch.ones(2, dtype=torch.int64)])
     clean = Samples(rare.to(torch.uint8).view(-1, 1, 1, 1), rare)
     recipe, model = Strip(overlays=20, false_rejection_rate=0.1), answering(slope, 2)
-    drawn = [int(recipe.calibrate(model, clean, seed=seed).state().tensors["overlays"].sum()) for seed in range(30)]
+    drawn = [
+        int(recipe.calibrate(model, clean, VERDICT, seed=seed).state().tensors["overlays"].sum()) for seed in range(30)
+    ]
     assert {0, 1} <= set(drawn)
 
 
@@ -208,7 +165,7 @@ def test_screen_accepts_up_to_the_threshold_and_answers():
 
 
 def test_an_image_whose_score_is_nan_is_rejected():
-    guard = Strip(overlays=5).calibrate(answering(slope, 2), samples(60), seed=0)
+    guard = Strip(overlays=5).calibrate(answering(slope, 2), samples(60), VERDICT, seed=0)
     images = torch.tensor([0.0, math.nan]).view(2, 1, 1, 1)
     screening = guard.screen(images)
     assert math.isnan(float(screening.scores[1]))
@@ -216,7 +173,7 @@ def test_an_image_whose_score_is_nan_is_rejected():
 
 
 def test_images_that_do_not_fit_are_refused():
-    guard = Strip(overlays=5).calibrate(answering(slope, 2), samples(60), seed=0)
+    guard = Strip(overlays=5).calibrate(answering(slope, 2), samples(60), VERDICT, seed=0)
     with pytest.raises(DataError, match=r"must be \(N, 1, 1, 1\)"):
         guard.screen(torch.zeros(1, 1, 2, 2))
     with pytest.raises(DataError, match=r"must be in \[0, 1\], got 255 to 255"):
@@ -226,7 +183,7 @@ def test_images_that_do_not_fit_are_refused():
 def test_a_model_that_answers_nan_gets_no_guard():
     model = answering(lambda pixels: slope(pixels) * math.nan, 2)
     with pytest.raises(DataError, match="55 of 55 scores are NaN"):
-        Strip(overlays=5).calibrate(model, samples(60), seed=0)
+        Strip(overlays=5).calibrate(model, samples(60), VERDICT, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +225,7 @@ def test_a_state_that_is_not_strips_is_refused(tensors, facts):
 def test_triggered_images_score_higher_and_few_clean_ones_are_rejected(
     toy_backdoored, toy_implant, toy_clean, toy_test
 ):
-    guard = Strip(false_rejection_rate=0.1).calibrate(toy_backdoored, toy_clean, seed=0)
+    guard = Strip(false_rejection_rate=0.1).calibrate(toy_backdoored, toy_clean, VERDICT, seed=0)
     chosen = toy_implant.label_map.applies_to(toy_test.labels)
     clean = guard.screen(toy_test.images)
     triggered = guard.screen(toy_implant.trigger.apply(toy_test.pixels()[chosen]))

@@ -1,4 +1,7 @@
-"""The three kinds of defence. Each is given the model and clean samples, never anything of an attack."""
+"""The three kinds of defence. Each is given the model and clean samples, never anything of an attack.
+
+What mends or guards is given a verdict, too: what a detector made of the same model and samples.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -125,10 +128,20 @@ class Filter(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def calibrate(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Guard:
+    def calibrate(
+        self, model: Classifier, clean: Samples, verdict: Verdict, *, seed: int, progress: Progress = silent
+    ) -> Guard:
         """Fit the guard to ``model`` on ``clean`` samples.
 
+        Args:
+            model: left as it is.
+            clean: labelled samples that carry no trigger.
+            verdict: a detector's, on this model; a filter that needs no trigger ignores it.
+            seed: of everything that is drawn.
+            progress: told how far it is.
+
         Raises:
+            OptionError: the filter needs a recovered trigger, and the verdict has none.
             DataError: too few samples for the false rejection rate asked for; says how many are needed.
         """
 

@@ -4,8 +4,9 @@ To add one: write its file, add its row to ``FILTERS``.
 """
 
 from ..core.defense import Filter
+from .activation_filter import ActivationFilter
 from .strip import Strip
 
-__all__ = ["FILTERS", "Strip"]
+__all__ = ["FILTERS", "ActivationFilter", "Strip"]
 
-FILTERS: dict[str, type[Filter]] = {Strip.name: Strip}
+FILTERS: dict[str, type[Filter]] = {ActivationFilter.name: ActivationFilter, Strip.name: Strip}

@@ -6,7 +6,6 @@ Differs: the threshold is the empirical quantile that promises the false rejecti
 [0, 1]; and entropy is in nats.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -18,10 +17,11 @@ from ..core.defense import Filter, Guard, GuardState, Screening
 from ..core.model import Classifier, as_pixels, check_images
 from ..core.progress import Progress, silent
 from ..core.spec import Spec
+from ..core.verdict import Verdict
 from ..errors import DataError, GuardFileError, OptionError
+from .conformal import conformal_threshold, scores_needed
 
 BLENDS_PER_PASS = 512
-ROUNDING = 1e-9  # 20 · (1 - 0.05) is 19, not a little more
 
 
 @final
@@ -52,8 +52,11 @@ class Strip(Filter):
         """Clean samples from which calibration can promise the false rejection rate."""
         return self.overlays + scores_needed(self.false_rejection_rate)
 
-    def calibrate(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Guard:
-        """Put some samples aside as overlays and take the threshold from the others."""
+    def calibrate(
+        self, model: Classifier, clean: Samples, verdict: Verdict, *, seed: int, progress: Progress = silent
+    ) -> Guard:
+        """Put some samples aside as overlays and take the threshold from the others; the verdict is not looked at."""
+        del verdict
         clean.check_fits(model.spec)
         if len(clean) < self.samples_needed():
             raise DataError(
@@ -127,29 +130,3 @@ def blend_entropy(model: Classifier, images: Tensor, overlays: Tensor, *, weight
         shares = model.predict(blends.flatten(0, 1)).softmax(1)  # (P·M, K)
         entropies.append(torch.special.entr(shares).sum(1).view(len(part), len(over)).mean(1))
     return torch.cat(entropies) if entropies else torch.empty(0)
-
-
-def conformal_threshold(scores: Tensor, rate: float) -> float:
-    """The score that a further clean input exceeds with probability of at most ``rate``.
-
-    The ``⌈(n + 1)(1 - rate)⌉``-th smallest of ``n`` clean ``scores``: exact for exchangeable inputs (Vovk et al.,
-    2005). NaN counts as the greatest score, as it is rejected.
-
-    Raises:
-        DataError: ``n`` is so small, or so many scores are NaN, that there is no such score.
-    """
-    if len(scores) < scores_needed(rate):
-        raise DataError(f"{len(scores)} scores cannot promise a rate of {rate:g}; give at least {scores_needed(rate)}")
-    rank = max(1, math.ceil((len(scores) + 1) * (1 - rate) - ROUNDING))
-    threshold = float(scores.sort().values[rank - 1])
-    if math.isnan(threshold):
-        raise DataError(
-            f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN and would be rejected, more than a rate of "
-            f"{rate:g} allows; the model answers NaN to ordinary images, so no guard can be made for it"
-        )
-    return threshold
-
-
-def scores_needed(rate: float) -> int:
-    """The fewest clean scores that can promise ``rate``: 19 for 5 %."""
-    return max(1, math.ceil(1 / rate - ROUNDING) - 1)

@@ -10,7 +10,7 @@ ones too, within the accuracy budget, on samples that no training has seen.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import ClassVar, final
@@ -25,13 +25,13 @@ from ..core.model import Classifier
 from ..core.progress import Progress, prefixed, silent
 from ..core.spec import Spec
 from ..core.trigger import MaskedPattern
-from ..core.verdict import LabelEvidence, Verdict
-from ..errors import DataError, DivergedError, OptionError
+from ..core.verdict import Verdict
+from ..errors import DivergedError, OptionError
 from ..inversion.search import SearchOptions, TriggerSearch
-from ..metrics import accuracy, flip_rate
+from ..metrics import accuracy
 from ..train import Training
+from .judge import Judge, check_goals, flip_rates, held_out
 
-FEWEST_SAMPLES = 2
 HELD_OUT_SHARE = 0.2
 KEPT = 0.8  # share of a mask's pixels that stay when a part is left out
 SEARCH_GOAL = 0.5  # share of a batch: what still works on half of the images is looked for, too
@@ -76,9 +76,7 @@ class Unlearning(Repairer):
             raise OptionError(f"stamped_share must be between 0 and 1, got {self.stamped_share}")
         if not self.learning_rates or not all(rate > 0 for rate in self.learning_rates):
             raise OptionError(f"learning_rates must be one or more values above 0, got {self.learning_rates}")
-        for option in ("accuracy_budget", "gone"):
-            if not 0 <= getattr(self, option) < 1:
-                raise OptionError(f"{option} must be in [0, 1), got {getattr(self, option)}")
+        check_goals(self.accuracy_budget, self.gone)
 
     def repair(
         self, model: Classifier, clean: Samples, verdict: Verdict, *, seed: int, progress: Progress = silent
@@ -89,14 +87,10 @@ class Unlearning(Repairer):
             OptionError: the verdict names no label.
             DataError: there are too few samples, or they do not fit the model.
         """
-        clean.check_fits(model.spec)
-        if not verdict.triggers:
-            raise OptionError("the verdict names no backdoored label, so there is nothing to unlearn")
-        if len(clean) < FEWEST_SAMPLES:
-            raise DataError(f"{clean.source}: {len(clean)} clean samples are too few; give at least {FEWEST_SAMPLES}")
-        held_out, training = clean.split(HELD_OUT_SHARE, seed=seed)
-        before = accuracy(model, held_out)
-        flips_before = _flip_rates(model, held_out, verdict.triggers)
+        unseen, training = held_out(model, clean, verdict, share=HELD_OUT_SHARE, seed=seed)
+        triggers = verdict.triggers
+        wide = tuple(replace(evidence, trigger=grown(evidence.trigger)) for evidence in triggers)
+        judge = Judge(model, unseen, triggers, accuracy_budget=self.accuracy_budget, gone=self.gone)
         best: tuple[tuple[bool, bool, float], Classifier] | None = None
         for attempt, rate in enumerate(self.learning_rates):
             candidate = copy.deepcopy(model).requires_grad_(True)
@@ -105,37 +99,17 @@ class Unlearning(Repairer):
                 self._unlearn(candidate, training, verdict, rate, seed=seed, progress=part)
             except DivergedError:
                 continue  # a gentler rate came before, or none will do
-            kept = before - accuracy(candidate, held_out) <= self.accuracy_budget
-            flips = max(_flip_rates(candidate, held_out, verdict.triggers, wide=True).values())
-            merit = (kept, flips <= self.gone, -flips if kept else accuracy(candidate, held_out))
+            kept = judge.keeps(candidate)
+            flips = max(max(flip_rates(candidate, unseen, forms).values()) for forms in (triggers, wide))
+            merit = (kept, flips <= self.gone, -flips if kept else accuracy(candidate, unseen))
             if best is None or merit > best[0]:
                 best = merit, candidate
             if kept and flips <= self.gone:
                 break
         if best is None:
             raise DivergedError("unlearning diverged at every learning rate; give smaller learning_rates")
-        return self._report(best[1], held_out, verdict, before=before, flips_before=flips_before, seed=seed)
-
-    def _report(
-        self,
-        repaired: Classifier,
-        held_out: Samples,
-        verdict: Verdict,
-        *,
-        before: float,
-        flips_before: dict[int, float],
-        seed: int,
-    ) -> Repaired:
-        after, flips = accuracy(repaired, held_out), _flip_rates(repaired, held_out, verdict.triggers)
-        kept, lost = before - after <= self.accuracy_budget, max(flips.values()) <= self.gone
-        if kept and lost:
-            reason = f"the recovered triggers no longer work, and accuracy on {len(held_out)} held-out samples is kept"
-        elif lost:
-            reason = f"the recovered triggers no longer work, but accuracy fell by more than {self.accuracy_budget:.1%}"
-        else:
-            reason = "a recovered trigger still works; give more clean samples or a larger accuracy_budget"
-        return Repaired(
-            repaired, kept and lost, reason, before, after, flips_before, flips, len(held_out), Spec.of(self), seed
+        return judge.repaired(
+            best[1], Spec.of(self), seed=seed, advice="give more clean samples or a larger accuracy_budget"
         )
 
     def _unlearn(
@@ -197,15 +171,3 @@ def grown(trigger: MaskedPattern) -> MaskedPattern:
     weight = functional.avg_pool2d(trigger.mask, 3, stride=1, padding=1)
     colour = functional.avg_pool2d(trigger.mask * trigger.pattern, 3, stride=1, padding=1)
     return MaskedPattern(mask, torch.where(weight > 0, colour / weight.clamp_min(1e-6), trigger.pattern).clamp(0, 1))
-
-
-def _flip_rates(
-    model: Classifier, samples: Samples, triggers: tuple[LabelEvidence, ...], *, wide: bool = False
-) -> dict[int, float]:
-    """Share of the samples of other labels that each trigger turns; with ``wide``, or that it turns when grown."""
-    rates = {}
-    for evidence in triggers:
-        others = samples.subset((samples.labels != evidence.label).nonzero().squeeze(1)).pixels()
-        forms = (evidence.trigger, grown(evidence.trigger)) if wide else (evidence.trigger,)
-        rates[evidence.label] = max(flip_rate(model, form.apply(others), evidence.label) for form in forms)
-    return rates
