@@ -126,7 +126,7 @@ def run(method: Any, given: Given, *, seed: int = 0, clean: Samples | None = Non
         "repair": lambda: method.repair(given.model, clean, given.verdict, seed=seed),
         "guard": lambda: method.calibrate(given.model, clean, given.verdict, seed=seed),
         "attack": lambda: method.run(
-            given.victim if clean is given.clean else replace(given.victim, train=clean, trained={}), seed=seed
+            given.victim if clean is given.clean else replace(given.victim, train=clean), seed=seed
         ),
     }[kind_of(method.name)]()
 
