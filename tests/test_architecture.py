@@ -30,7 +30,7 @@ ALLOWED = {
     "data": CORE | {"files"},
     "arch": CORE,
     "triggers": CORE,
-    "inversion": CORE,
+    "inversion": CORE | {"activations"},
     "load": CORE | {"files", "provenance", "arch"},
     "attacks": CORE | {"activations", "arch", "metrics", "triggers"},
     "detect": DEFENCE,

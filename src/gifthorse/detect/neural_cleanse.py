@@ -2,10 +2,11 @@
 
 Paper: Wang et al., "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks", IEEE S&P 2019,
 sections III to V.
-Differs: all labels are optimised together, and where there are many the less suspicious are dropped rung by rung
-(successive halving); what decides is a p-value of the logarithms of the norms, averaged over the last steps, not an
-anomaly index above 2, which honest models reach too; and a label is named only if its trigger is small beside a typical
-one and also works on samples that the optimisation did not see.
+Differs: all labels are optimised together; where there are many, most are screened out before the search, and the less
+suspicious dropped rung by rung (successive halving), while labels drawn by lot stay to the end; what decides is a
+p-value of the logarithms of the norms, averaged over the last steps, not an anomaly index above 2, which honest models
+reach too; and a label is named only if its trigger is small beside a typical one and also works on samples that the
+optimisation did not see.
 """
 
 import itertools
@@ -25,6 +26,7 @@ from ..core.progress import Progress, silent
 from ..core.spec import Spec
 from ..core.verdict import LabelEvidence, Outcome, Verdict
 from ..errors import OptionError
+from ..inversion.screen import screened
 from ..inversion.search import SearchOptions, TriggerSearch
 from ..metrics import clopper_pearson, flip_rate
 from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
@@ -35,7 +37,9 @@ SMALL = 0.5  # a named label's trigger takes at most this share of a typical one
 NEAR = 0.05  # a p-value from here down to alpha is no finding, and is worth saying
 HELD_OUT_SHARE = 0.2
 MOST_HELD_OUT = 200
-FEW = 32  # so few samples are joined by their mirror images, which makes accidental triggers rarer
+FEW_HELD_OUT = 20  # for a label that was dropped
+FEW = 32  # so few samples are joined by their mirror images and veiled, which makes accidental triggers rarer
+VEIL = 0.5
 PRESSED_SHARE = 2 / 3  # of the refinement; in the rest the masks only give way
 WINDOW = 0.2  # share of the steps so far, the last ones, over which log norms are averaged
 
@@ -47,10 +51,12 @@ class NeuralCleanse(Detector):
 
     Attributes:
         steps: optimisation steps for a label that is never dropped.
+        screened: labels that go into the search beside the lot, where there are more: the most suspicious by
+            first-order norms and clean logits.
         rungs: after how many steps labels are dropped, where there are more than ``lot``.
         images_per_step: that each label meets in a step.
-        keep: share of the labels that goes on after a rung, the most suspicious ones.
-        lot: labels drawn by lot that are never dropped, so that the null is not censored; one in 20 if that is more.
+        keep: share of the labels beside the lot that goes on after a rung, the most suspicious ones.
+        lot: labels drawn by lot that are never dropped, so that the null is not censored.
         finalists: labels whose trigger is refined at the end, beside those found.
         final_steps: of that refinement.
         final_images: that each finalist meets in a step.
@@ -61,8 +67,9 @@ class NeuralCleanse(Detector):
     """
 
     name: ClassVar[str] = "neural-cleanse"
-    steps: int = 150
-    rungs: tuple[int, ...] = (30, 75)
+    steps: int = 120
+    screened: int = 128
+    rungs: tuple[int, ...] = (30, 50)
     images_per_step: int = 8
     keep: float = 0.25
     lot: int = 64
@@ -78,7 +85,7 @@ class NeuralCleanse(Detector):
         points = (0, *self.rungs, self.steps)
         if not all(earlier < later for earlier, later in itertools.pairwise(points)):
             raise OptionError(f"rungs must rise from 1 to below steps ({self.steps}), got {self.rungs}")
-        for option in ("images_per_step", "lot", "finalists", "final_images"):
+        for option in ("screened", "images_per_step", "lot", "finalists", "final_images"):
             if not getattr(self, option) >= 1:
                 raise OptionError(f"{option} must be at least 1, got {getattr(self, option)}")
         for option in ("keep", "alpha"):
@@ -86,7 +93,7 @@ class NeuralCleanse(Detector):
                 raise OptionError(f"{option} must be between 0 and 1, got {getattr(self, option)}")
         if not (self.final_steps >= 0 and self.max_seconds > 0):
             raise OptionError("final_steps must be at least 0 and max_seconds above 0")
-        self._search_options()
+        SearchOptions(learning_rate=self.learning_rate, flip_goal=self.flip_goal)
 
     def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
         """Recover a trigger for every label and say whether one is unusually small."""
@@ -95,9 +102,6 @@ class NeuralCleanse(Detector):
             null = "none: the scan was not run"
             return Verdict(Outcome.INCONCLUSIVE, math.nan, (), (), obstacle, null, Spec.of(self), seed)
         return _Scan(self, model, clean, seed, progress).verdict()
-
-    def _search_options(self) -> SearchOptions:
-        return SearchOptions(learning_rate=self.learning_rate, flip_goal=self.flip_goal)
 
 
 def _obstacle(model: Classifier, clean: Samples) -> str:
@@ -132,45 +136,59 @@ def _unsuited_samples(model: Classifier, clean: Samples) -> str:
 
 
 class _Scan:
-    """One run of ``NeuralCleanse`` on one model."""
+    """One run of ``NeuralCleanse`` on one model. Labels go by their places in ``searched``."""
 
     def __init__(self, method: NeuralCleanse, model: Classifier, clean: Samples, seed: int, progress: Progress) -> None:
         self.method, self.model, self.seed, self.progress = method, model, seed, progress
         self.began = time.monotonic()
         self.deadline = self.began + method.max_seconds
         self.held_out, self.seen = clean.split(max(1, int(HELD_OUT_SHARE * len(clean))) / len(clean), seed=seed)
+        options = SearchOptions(learning_rate=method.learning_rate, flip_goal=method.flip_goal)
         if len(self.seen) < FEW:
             self.seen = concatenate([self.seen, replace(self.seen, images=self.seen.images.flip(3))])
+            options = replace(options, veil=VEIL)
         self.labels = model.spec.num_classes
-        everyone = torch.arange(self.labels)
-        self.search = TriggerSearch(model, self.seen, everyone, options=method._search_options(), seed=seed)
-        drawn = min(self.labels, max(method.lot, self.labels // 20))
-        self.in_lot = torch.zeros(self.labels, dtype=torch.bool)
-        self.in_lot[torch.randperm(self.labels, generator=torch.Generator().manual_seed(seed))[:drawn]] = True
+        drawn = torch.randperm(self.labels, generator=torch.Generator().manual_seed(seed))[: method.lot]
+        self.searched, self.screening = self._screened(drawn)
+        self.search = TriggerSearch(model, self.seen, self.searched, options=options, seed=seed)
+        self.in_lot = torch.isin(self.searched, drawn)
+        self.started_with = len(self.searched) - int(self.in_lot.sum())  # beside the lot
         # What each label showed in the last rung that it was in.
-        self.sizes = np.zeros(self.labels)  # mean log norms
-        self.scores = np.zeros(self.labels)
-        self.indices = np.zeros(self.labels)
-        self.p_values = np.ones(self.labels)
-        self.points = (*(method.rungs if drawn < self.labels else ()), method.steps)
+        self.sizes = np.zeros(len(self.searched))  # mean log norms
+        self.scores = np.zeros(len(self.searched))
+        self.indices = np.zeros(len(self.searched))
+        self.p_values = np.ones(len(self.searched))
+        self.points = (*(method.rungs if self.started_with else ()), method.steps)
         # How many labels go into each step, as far as can be told before: what the progress bar counts.
-        kept = [
-            min(self.labels, drawn + math.ceil(self.labels * method.keep**rung)) for rung in range(len(self.points))
-        ]
+        kept = [len(drawn) + self._kept(rung) for rung in range(len(self.points))]
         lengths = [until - since for since, until in itertools.pairwise((0, *self.points))]
         self.planned = [labels for labels, steps in zip(kept, lengths, strict=True) for _ in range(steps)]
         self.done = 0
         self.in_time = True
 
+    def _screened(self, drawn: Tensor) -> tuple[Tensor, int]:
+        """The labels to search, in ascending order, and the image-gradients that it took to choose them."""
+        everyone = torch.arange(self.labels)
+        if self.labels <= len(drawn) + self.method.screened:
+            return everyone, 0
+        found = screened(self.model, self.seen, self.method.screened, seed=self.seed)
+        if found is None:
+            return everyone, 0
+        return torch.cat([found[0], drawn]).unique(), found[1]
+
+    def _kept(self, rung: int) -> int:
+        """How many labels beside the lot are left after so many rungs."""
+        return math.ceil(self.started_with * self.method.keep**rung)
+
     def verdict(self) -> Verdict:
-        active = torch.arange(self.labels)
+        active = torch.arange(len(self.searched))
         for tested, until in enumerate(self.points):
             self._judge(active, self._optimise(active, until - self.done))
             if until < self.method.steps:
-                active = self._survivors(active, math.ceil(self.labels * self.method.keep ** (tested + 1)))
+                active = self._survivors(active, self._kept(tested + 1))
         suspects = self._suspects()
         self._refine(torch.tensor(sorted({*suspects, *self._ranking()[: self.method.finalists].tolist()})))
-        return self._conclude(suspects)
+        return self._conclude(suspects, set(active.tolist()))
 
     def _optimise(self, active: Tensor, steps: int) -> Vector:
         """Take ``steps``; returns the active labels' log norms, averaged over the last of all steps so far."""
@@ -205,7 +223,9 @@ class _Scan:
         self.p_values[active] = np.minimum(self.p_values[active], p_values)
 
     def _survivors(self, active: Tensor, count: int) -> Tensor:
-        best = active[torch.from_numpy(self.sizes[active]).argsort(stable=True)[:count]]
+        """The lot, the ``count`` others with the smallest triggers, and all suspects."""
+        others = active[~self.in_lot[active]]
+        best = others[torch.from_numpy(self.sizes[others]).argsort(stable=True)[:count]]
         kept = self.in_lot.clone()
         kept[best] = True
         kept[self._suspects()] = True
@@ -215,13 +235,13 @@ class _Scan:
         return np.flatnonzero(self.p_values < self.method.alpha).tolist()
 
     def _ranking(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """All labels, the most suspicious first."""
+        """All places, the most suspicious first."""
         return np.lexsort((-self.scores, self.p_values))
 
-    def _conclude(self, suspects: list[int]) -> Verdict:
-        evidence = {label: self._evidence(label) for label in range(self.labels)}
-        ranked = tuple(evidence[label] for label in self._ranking().tolist())
-        targets = tuple(e.label for e in ranked if e.label in suspects and _works(e) and e.score >= -math.log(SMALL))
+    def _conclude(self, suspects: list[int], finished: set[int]) -> Verdict:
+        ranked = tuple(self._evidence(place, finished=place in finished) for place in self._ranking().tolist())
+        named = {int(self.searched[place]) for place in suspects}
+        targets = tuple(e.label for e in ranked if e.label in named and _works(e) and e.score >= -math.log(SMALL))
         p_value = float(self.p_values.min())
         if targets:
             outcome, reason = Outcome.BACKDOOR_FOUND, _found(ranked, targets)
@@ -249,27 +269,29 @@ class _Scan:
             "not a population of clean models"
         )
         cost = {
-            "image_gradients": self.search.image_gradients,
+            "image_gradients": self.search.image_gradients + self.screening,
             "seconds": round(time.monotonic() - self.began, 2),
             "precision": str(self.search.dtype).removeprefix("torch."),
             "device": self.model.device.type,
             "samples_seen": len(self.seen),
             "samples_held_out": len(self.held_out),
+            "labels_screened_out": self.labels - len(self.searched),
         }
         return Verdict(outcome, p_value, targets, ranked, reason, null, Spec.of(self.method), self.seed, cost)
 
-    def _evidence(self, label: int) -> LabelEvidence:
-        trigger = self.search.trigger(label)
-        others = self.held_out.images[self.held_out.labels != label][:MOST_HELD_OUT]
+    def _evidence(self, place: int, *, finished: bool) -> LabelEvidence:
+        label, trigger = int(self.searched[place]), self.search.trigger(place)
+        most = MOST_HELD_OUT if finished else FEW_HELD_OUT
+        others = self.held_out.images[self.held_out.labels != label][:most]
         return LabelEvidence(
             label=label,
             norm=trigger.norm,
             flip_rate=flip_rate(self.model, trigger.apply(others.float() / 255), label) if len(others) else math.nan,
             flips_of=len(others),
-            score=float(self.scores[label]),
-            anomaly_index=float(self.indices[label]),
-            p_value=float(self.p_values[label]),
-            steps=int(self.search.steps[label]),
+            score=float(self.scores[place]),
+            anomaly_index=float(self.indices[place]),
+            p_value=float(self.p_values[place]),
+            steps=int(self.search.steps[place]),
             trigger=trigger,
         )
 

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from ..activations import features, layer_of, weighted_layers
 from ..core.model import Classifier
+from .precision import images_per_pass
 
 MOST_FLOATS = 100_000_000  # in the Jacobian of one image
 LABELS_AT_ONCE = 64
 
 
-def first_order_norms(model: Classifier, images: Tensor, *, batch: int) -> tuple[Tensor, int] | None:
+def first_order_norms(model: Classifier, images: Tensor) -> tuple[Tensor, int] | None:
     """The L1 norm, in pixels, of the mask that would flip ``images`` to each label if the network were linear there.
 
     A shared pattern gains most at 0 or 1 in each channel. Pixels are taken in the order of what they gain, until the
@@ -23,7 +24,6 @@ def first_order_norms(model: Classifier, images: Tensor, *, batch: int) -> tuple
     Args:
         model: frozen; its last layer must be dense.
         images: ``(N, C, H, W)`` in [0, 1].
-        batch: images in one pass.
 
     Returns:
         ``(K,)`` norms on the CPU, more than the image's pixels where even all of them do not suffice, infinite where
@@ -47,7 +47,7 @@ def first_order_norms(model: Classifier, images: Tensor, *, batch: int) -> tuple
     levels = torch.zeros_like(rises)  # gradients times pixels, over the images that are of another label
     lacking, counts = torch.zeros(labels, device=model.device), torch.zeros(labels, device=model.device)
     for image, logit, answer in zip(images, logits, own, strict=True):
-        jacobian = _jacobian(model, head, image, layer.in_features, batch)
+        jacobian = _jacobian(model, head, image, layer.in_features)
         spent += len(jacobian)
         counted = (torch.arange(labels, device=model.device) != answer).float()
         for part in torch.arange(labels, device=model.device).split(LABELS_AT_ONCE):
@@ -66,10 +66,10 @@ def first_order_norms(model: Classifier, images: Tensor, *, batch: int) -> tuple
     return norms.cpu(), spent
 
 
-def _jacobian(model: Classifier, head: str, image: Tensor, count: int, batch: int) -> Tensor:
+def _jacobian(model: Classifier, head: str, image: Tensor, count: int) -> Tensor:
     """Gradients ``(count, C, H, W)`` of what the layer ``head`` is given to one image."""
     rows = []
-    for part in torch.arange(count, device=model.device).split(batch):
+    for part in torch.arange(count, device=model.device).split(images_per_pass(model)):
         inputs = image.expand(len(part), -1, -1, -1).contiguous(memory_format=torch.channels_last).requires_grad_()
         with features(model, head) as given:
             model(inputs)

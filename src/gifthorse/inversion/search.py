@@ -6,7 +6,8 @@ that 99 % of the images flip.
 
 Differs: mask and pattern are sigmoids (the paper's code has tanh); λ moves at every step, up where the batch has
 flipped and down where it has not; all labels meet the same images in a step, so that their norms can be compared;
-images that already have the label do not count.
+images that already have the label do not count; and few images can be veiled anew in each step, so that no trigger
+learns them by heart.
 
 The unit of cost is one image-gradient: a forward and a backward to the input for one image, weights frozen.
 """
@@ -23,7 +24,8 @@ from ..core.data import Samples
 from ..core.model import Classifier
 from ..core.trigger import MaskedPattern, stamp
 from ..errors import DivergedError, OptionError
-from .precision import frozen_copy
+from .precision import frozen_copy, images_per_pass
+from .veil import veiled
 
 FIRST_WEIGHT = 1e-3  # λ at the start, as in the paper's code
 ADAM_BETAS = (0.5, 0.9)  # as in the paper's code
@@ -31,7 +33,6 @@ ADAM_EPSILON = 1e-8
 MASK_START = -2.0  # sigmoid(-2) = 0.12: a faint veil over the whole image, from which every place can grow
 START_NOISE = 0.1
 SETTLED_CHANGE = 0.02  # a norm that moves less than this share within ``patience`` steps has settled
-FLOATS_PER_PASS = 100_000  # input values in one forward pass, so that a small network's activations stay in the cache
 
 
 @final
@@ -45,6 +46,7 @@ class SearchOptions:
         raise_by: factor on λ where the goal is met, above 1.
         lower_by: divisor of λ where it is not, above 1.
         patience: steps after which a label whose norm has settled is no longer optimised.
+        veil: the largest share of random colours in an image; each step draws shares up to that, in [0, 1).
     """
 
     learning_rate: float = 0.3
@@ -52,6 +54,7 @@ class SearchOptions:
     raise_by: float = 1.3
     lower_by: float = 1.6
     patience: int = 40
+    veil: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
@@ -62,6 +65,8 @@ class SearchOptions:
             raise OptionError(f"raise_by and lower_by must be above 1, got {self.raise_by} and {self.lower_by}")
         if not self.patience >= 1:
             raise OptionError(f"patience must be at least 1, got {self.patience}")
+        if not 0 <= self.veil < 1:
+            raise OptionError(f"veil must be in [0, 1), got {self.veil}")
 
 
 @final
@@ -85,7 +90,6 @@ class TriggerSearch:
         # Images and triggers are (…, H, W, C) in here: a permuted view of that is channels-last for free.
         self._images = samples.pixels(device=model.device).permute(0, 2, 3, 1).contiguous()
         self._image_labels = samples.labels.to(model.device)
-        self._per_pass = max(32, min(256, FLOATS_PER_PASS // (channels * height * width)))
         count = len(labels)
         self.labels = labels.to(model.device)
         start = torch.randn(count, height, width, 1 + channels, generator=self._generator) * START_NOISE
@@ -128,11 +132,12 @@ class TriggerSearch:
             batch = torch.arange(len(self._images), device=self.labels.device)
         index = index.to(self.labels.device)
         index = index[self._settled_for[index] < self._options.patience]
-        labels_per_pass = max(1, self._per_pass // len(batch))
+        shown, own = self._met(batch)
+        labels_per_pass = max(1, images_per_pass(self._model) // len(batch))
         for part in index.split(labels_per_pass):
             if time.monotonic() > deadline:
                 return False
-            gradient, flipped = self._gradient(part, batch)
+            gradient, flipped = self._gradient(part, shown, own)
             self._adam(part, gradient)
             goal = flipped >= self._options.flip_goal
             raised = self._options.raise_by if press else 1.0
@@ -140,15 +145,25 @@ class TriggerSearch:
             self._watch(part, goal)
         return True
 
-    def _gradient(self, part: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient of equation 3 for the labels at ``part`` ``(P,)``, and the share of the batch that flipped."""
-        images, own = self._images[batch], self._image_labels[batch]  # (B, H, W, C), (B,)
+    def _met(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """The images at ``batch`` ``(B, H, W, C)``, veiled if they are to be, and their labels ``(B,)``."""
+        images = self._images[batch]
+        if self._options.veil:
+            share = self._options.veil * torch.rand(len(batch), 1, 1, 1, generator=self._generator).to(images.device)
+            images = veiled(images.permute(0, 3, 1, 2), share, generator=self._generator).permute(0, 2, 3, 1)
+        return images, self._image_labels[batch]
+
+    def _gradient(self, part: Tensor, images: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient of equation 3 for the labels at ``part`` ``(P,)``, and the share of the images that flipped.
+
+        ``images`` are ``(B, H, W, C)`` with labels ``own`` ``(B,)``.
+        """
         shown = self._logits[part].sigmoid()
         mask, pattern = shown[..., :1], shown[..., 1:]  # (P, H, W, 1), (P, H, W, C)
         stamped = stamp(images[None], mask[:, None], pattern[:, None])  # (P, B, H, W, C)
         inputs = stamped.to(self._model.dtype).flatten(0, 1).requires_grad_()
         logits = self._model(inputs.permute(0, 3, 1, 2)).float()  # (P·B, K)
-        targets = self.labels[part].repeat_interleave(len(batch))
+        targets = self.labels[part].repeat_interleave(len(images))
         counts = (own[None] != self.labels[part][:, None]).float()  # (P, B): an image of the label cannot flip
         share = counts / counts.sum(1, keepdim=True).clamp_min(1)
         losses = functional.cross_entropy(logits, targets, reduction="none").view_as(share)
