@@ -41,7 +41,21 @@ ALLOWED = {
     "redteam": CORE
     | {"activations", "arch", "attacks", "data", "files", "load", "metrics", "neurons", "provenance", "report"}
     | {"train", "triggers"},
-    "cli": CORE | {"attacks", "data", "files", "guard", "load", "pipeline", "redteam", "report", "train", "triggers"},
+    "cli": CORE
+    | {
+        "attacks",
+        "data",
+        "detect",
+        "files",
+        "guard",
+        "load",
+        "pipeline",
+        "redteam",
+        "repair",
+        "report",
+        "train",
+        "triggers",
+    },
 }
 PACKAGE = "__init__.py"  # the public names, for the type checker
 DEFENDERS = ("detect", "repair", "guard", "inversion")

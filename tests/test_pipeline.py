@@ -67,7 +67,7 @@ def test_backdoored_toy_from_file_to_guard(
 
 
 def test_honest_toy_is_not_repaired(toy_honest: Classifier, toy_clean: Samples):
-    vetting = vet(toy_honest, toy_clean, methods=methods(guard=False))
+    vetting = vet(toy_honest, toy_clean, methods=methods(filter=None))
     assert vetting.verdict.outcome is Outcome.NO_BACKDOOR_FOUND
     assert (vetting.repaired, vetting.verdict_after, vetting.guard) == (None, None, None)
     assert vetting.accuracy > 0.9
@@ -91,7 +91,7 @@ def test_too_few_samples_for_the_guard_are_said(toy_honest: Classifier, toy_clea
     vetting = vet(
         toy_honest,
         toy_clean.take(30, seed=0),
-        methods=replace(methods(repair=False), detector=Says(Outcome.NO_BACKDOOR_FOUND)),
+        methods=replace(methods(repairer=None), detector=Says(Outcome.NO_BACKDOOR_FOUND)),
     )
     assert vetting.guard is None
     assert "give at least 51" in vetting.guard_reason

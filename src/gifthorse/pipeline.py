@@ -9,13 +9,14 @@ from .core.data import Samples
 from .core.defense import Detector, Filter, Guard, GuardState, Repaired, Repairer
 from .core.model import Classifier
 from .core.progress import Progress, prefixed, silent
+from .core.spec import Spec
 from .core.verdict import Outcome, Verdict
 from .core.vetting import Vetting
-from .detect import NeuralCleanse
+from .detect import DETECTORS, NeuralCleanse
 from .errors import DataError, OptionError, UnsupportedModelError
 from .guard import FILTERS, Strip
 from .metrics import accuracy
-from .repair import Unlearning
+from .repair import REPAIRERS, Unlearning
 
 EXAMPLES = 6
 
@@ -30,10 +31,34 @@ class Methods:
     filter: Filter | None = field(default_factory=Strip)
 
 
-def methods(*, max_seconds: float | None = None, repair: bool = True, guard: bool = True) -> Methods:
-    """The default methods, less the steps that are not wanted."""
-    detector = NeuralCleanse() if max_seconds is None else NeuralCleanse(max_seconds=max_seconds)
-    return Methods(detector, Unlearning() if repair else None, Strip() if guard else None)
+DEFAULTS = Spec(NeuralCleanse.name), Spec(Unlearning.name), Spec(Strip.name)
+
+
+def methods(
+    detector: Spec = DEFAULTS[0],
+    repairer: Spec | None = DEFAULTS[1],
+    filter: Spec | None = DEFAULTS[2],
+    *,
+    max_seconds: float | None = None,
+) -> Methods:
+    """Methods by name: the default ones unless others are given; None leaves a step out.
+
+    Args:
+        detector: one of ``DETECTORS``.
+        repairer: one of ``REPAIRERS``.
+        filter: one of ``FILTERS``.
+        max_seconds: for the scan.
+
+    Raises:
+        OptionError: there is no such method, option or value.
+    """
+    if max_seconds is not None:
+        detector = Spec(detector.name, {**detector.options, "max_seconds": max_seconds})
+    return Methods(
+        detector.build(DETECTORS),
+        repairer.build(REPAIRERS) if repairer else None,
+        filter.build(FILTERS) if filter else None,
+    )
 
 
 def vet(

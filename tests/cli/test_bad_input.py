@@ -115,6 +115,8 @@ OPTIONS = [
     (["--channel-order", "rbg"], ["channel_order", "rgb"]),
     (["--layout", "chwn"], ["layout", "nchw"]),
     (["--max-seconds", "0"], ["--max-seconds"]),
+    (["--detector", "ouija"], ["--detector 'ouija'", "neural-cleanse-2019"]),
+    (["--detector", "neural-cleanse:lots=3"], ["--detector", "has no option 'lots'", "lot, "]),
     (["--out", "a-file"], ["a-file is a file", "--out"]),
     (["--out", "a-file/below"], ["a-file is a file", "--out"]),
     (["--unknown"], ["--unknown"]),

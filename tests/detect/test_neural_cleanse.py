@@ -48,6 +48,23 @@ def test_halving_drops_labels_but_not_the_planted_one(
     assert "7 of 12 labels" in verdict.null
 
 
+def test_the_screen_leaves_labels_out_but_not_the_planted_one(
+    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples
+):
+    method = NeuralCleanse(lot=6, screened=3, rungs=(40, 70), steps=110)
+    verdict = method.inspect(toy_backdoored, toy_clean, seed=1)
+    searched = {evidence.label for evidence in verdict.labels}
+    assert 6 <= len(searched) <= 9
+    assert verdict.cost["labels_screened_out"] == 12 - len(searched)
+    assert verdict.labels[0].label == toy_implant.label_map.target  # type: ignore[attr-defined]
+
+
+def test_few_samples_are_veiled(toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples):
+    verdict = NeuralCleanse().inspect(toy_backdoored, toy_clean.take(12, seed=0), seed=0)
+    assert verdict.cost["samples_seen"] == 20  # ten, and their mirror images
+    assert verdict.labels[0].label == toy_implant.label_map.target  # type: ignore[attr-defined]
+
+
 def test_time_limit_is_inconclusive_unless_something_was_found(toy_honest: Classifier, toy_clean: Samples):
     verdict = NeuralCleanse(max_seconds=0.001).inspect(toy_honest, toy_clean, seed=0)
     assert verdict.outcome is Outcome.INCONCLUSIVE
@@ -113,6 +130,7 @@ def test_samples_that_do_not_fit(toy_honest: Classifier):
         {"rungs": (150,)},
         {"images_per_step": 0},
         {"lot": 0},
+        {"screened": 0},
         {"finalists": 0},
         {"keep": 1.0},
         {"alpha": 0.0},

@@ -51,6 +51,28 @@ MaxSeconds = Annotated[
     typer.Option(help="Stop the scan after this time with what it has.", show_default=False, min=1),
 ]
 
+METHOD_PANEL = "Methods: NAME, or NAME:option=value,option=value; a wrong option lists those that there are"
+Detector = Annotated[
+    str,
+    typer.Option(
+        metavar="SPEC",
+        help="What looks for a backdoor: neural-cleanse, or neural-cleanse-2019, the paper's rule (…:low-cost=true).",
+        rich_help_panel=METHOD_PANEL,
+    ),
+]
+Repairer = Annotated[
+    str,
+    typer.Option(
+        metavar="SPEC",
+        help="What repairs: unlearning, neuron-pruning or fine-tuning.",
+        rich_help_panel=METHOD_PANEL,
+    ),
+]
+Filter = Annotated[
+    str,
+    typer.Option(metavar="SPEC", help="What guards: strip or activation-filter.", rich_help_panel=METHOD_PANEL),
+]
+
 Out = Annotated[Path, typer.Option(help="Folder for what is written; made if it is not there.")]
 REPORT = Path("gifthorse-report")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import OptionError
-from . import options
+from . import options, specs
 from .folder import check_folder, write_all
 from .progress import progress_bars
 from .show import line, show
@@ -27,6 +27,8 @@ def repair(
     report: Report = None,
     out: options.Out = options.REPORT,
     max_seconds: options.MaxSeconds = None,
+    detector: options.Detector = "neural-cleanse",
+    repairer: options.Repairer = "unlearning",
 ) -> int:
     """Make a model that no longer obeys the triggers that a scan recovered, in the format that came in.
 
@@ -37,9 +39,9 @@ def repair(
     check_folder(out, model=subject.model)
     from .. import pipeline
 
+    methods = pipeline.methods(specs.detector(detector), specs.repairer(repairer), None, max_seconds=max_seconds)
     model, clean = subject.load()
     earlier = _verdict(report, model) if report else None
-    methods = pipeline.methods(max_seconds=max_seconds, guard=False)
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, methods=methods, verdict=earlier, seed=subject.seed, progress=progress)
     code = show(*write_all(vetting, model, out, command=options.command_line()))

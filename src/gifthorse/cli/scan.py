@@ -1,13 +1,18 @@
 """``gifthorse scan``: detection alone."""
 
-from . import options
+from . import options, specs
 from .folder import check_folder, write_all
 from .progress import progress_bars
 from .show import show
 
 
 @options.with_subject
-def scan(subject: options.Subject, out: options.Out = options.REPORT, max_seconds: options.MaxSeconds = None) -> int:
+def scan(
+    subject: options.Subject,
+    out: options.Out = options.REPORT,
+    max_seconds: options.MaxSeconds = None,
+    detector: options.Detector = "neural-cleanse",
+) -> int:
     """Look for a backdoor and write down what was found; repair nothing.
 
     [green]$ gifthorse scan badnet.pth --data mnist --data-root data/ --samples 500 --out scan/[/]
@@ -19,8 +24,8 @@ def scan(subject: options.Subject, out: options.Out = options.REPORT, max_second
     check_folder(out, model=subject.model)
     from .. import pipeline
 
+    methods = pipeline.methods(specs.detector(detector), None, None, max_seconds=max_seconds)
     model, clean = subject.load()
-    methods = pipeline.methods(max_seconds=max_seconds, repair=False, guard=False)
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, methods=methods, seed=subject.seed, progress=progress)
     return show(*write_all(vetting, model, out, command=options.command_line()))

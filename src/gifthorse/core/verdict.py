@@ -54,7 +54,7 @@ class Verdict:
         outcome: found, not found, or cannot tell.
         p_value: how often a model without a backdoor would look at least this suspicious; NaN if there is none.
         targets: the labels that are found to be backdoored, from the most to the least suspicious.
-        labels: the evidence for every label, from the most to the least suspicious.
+        labels: the evidence for every label that was searched, from the most to the least suspicious.
         reason: one sentence that says why this outcome, and what would help where it is inconclusive.
         null: what the p-value was computed against, in words.
         spec: the detector and its options.

@@ -5,7 +5,8 @@ To add one: write its file, add its row to ``DETECTORS``.
 
 from ..core.defense import Detector
 from .neural_cleanse import NeuralCleanse
+from .neural_cleanse_2019 import NeuralCleanse2019
 
-__all__ = ["DETECTORS", "NeuralCleanse"]
+__all__ = ["DETECTORS", "NeuralCleanse", "NeuralCleanse2019"]
 
-DETECTORS: dict[str, type[Detector]] = {NeuralCleanse.name: NeuralCleanse}
+DETECTORS: dict[str, type[Detector]] = {method.name: method for method in (NeuralCleanse, NeuralCleanse2019)}

@@ -28,10 +28,11 @@ from ..core.verdict import LabelEvidence, Outcome, Verdict
 from ..errors import OptionError
 from ..inversion.screen import screened
 from ..inversion.search import SearchOptions, TriggerSearch
-from ..metrics import clopper_pearson, flip_rate
-from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
+from ..metrics import clopper_pearson
+from .evidence import evidence_of
+from .obstacles import obstacle
+from .outliers import Vector, anomaly_indices, label_p_values
 
-FEWEST_SAMPLES = 5
 WORKING_FLIP_RATE = 0.9  # a trigger that turns fewer samples than this is not what an attacker would use
 SMALL = 0.5  # a named label's trigger takes at most this share of a typical one's; see docs/decisions/002
 NEAR = 0.05  # a p-value from here down to alpha is no finding, and is worth saying
@@ -98,41 +99,10 @@ class NeuralCleanse(Detector):
     def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
         """Recover a trigger for every label and say whether one is unusually small."""
         clean.check_fits(model.spec)
-        if obstacle := _obstacle(model, clean):
+        if reason := obstacle(model, clean):
             null = "none: the scan was not run"
-            return Verdict(Outcome.INCONCLUSIVE, math.nan, (), (), obstacle, null, Spec.of(self), seed)
+            return Verdict(Outcome.INCONCLUSIVE, math.nan, (), (), reason, null, Spec.of(self), seed)
         return _Scan(self, model, clean, seed, progress).verdict()
-
-
-def _obstacle(model: Classifier, clean: Samples) -> str:
-    """Why a scan would mean nothing, or an empty string."""
-    if obstacle := _unsuited_samples(model, clean):
-        return obstacle
-    answers = model.predict(clean.images)
-    if not torch.isfinite(answers).all():
-        return "the model answers NaN or infinity to some clean samples; check pixel range, mean and std"
-    if float((answers - answers[:1]).abs().max()) == 0:
-        return "the model gives one and the same answer to every sample; it has nothing to be triggered"
-    right = int((answers.argmax(1) == clean.labels).sum())
-    if clopper_pearson(right, len(clean))[0] <= 1 / model.spec.num_classes:
-        return (
-            f"the model labels {right} of {len(clean)} clean samples as they are labelled, no better than guessing; "
-            "check that the samples are its classes in its order, and its pixel range, mean, std and channel order"
-        )
-    return ""
-
-
-def _unsuited_samples(model: Classifier, clean: Samples) -> str:
-    if len(clean) < FEWEST_SAMPLES:
-        return f"{len(clean)} clean samples are too few; give at least {FEWEST_SAMPLES}, better some hundreds"
-    if len(clean.labels.unique()) < 2:
-        return "all clean samples have one label; give samples of at least 2 classes, better of all"
-    if model.spec.num_classes < FEWEST_NULL + 1:
-        return (
-            f"the model has {model.spec.num_classes} classes; an order statistic over the labels needs at least "
-            f"{FEWEST_NULL + 1}. Compare with honest models of the same kind instead"
-        )
-    return ""
 
 
 class _Scan:
@@ -225,7 +195,7 @@ class _Scan:
     def _survivors(self, active: Tensor, count: int) -> Tensor:
         """The lot, the ``count`` others with the smallest triggers, and all suspects."""
         others = active[~self.in_lot[active]]
-        best = others[torch.from_numpy(self.sizes[others]).argsort(stable=True)[:count]]
+        best = others[torch.from_numpy(self.sizes)[others].argsort(stable=True)[:count]]
         kept = self.in_lot.clone()
         kept[best] = True
         kept[self._suspects()] = True
@@ -280,19 +250,15 @@ class _Scan:
         return Verdict(outcome, p_value, targets, ranked, reason, null, Spec.of(self.method), self.seed, cost)
 
     def _evidence(self, place: int, *, finished: bool) -> LabelEvidence:
-        label, trigger = int(self.searched[place]), self.search.trigger(place)
-        most = MOST_HELD_OUT if finished else FEW_HELD_OUT
-        others = self.held_out.images[self.held_out.labels != label][:most]
-        return LabelEvidence(
-            label=label,
-            norm=trigger.norm,
-            flip_rate=flip_rate(self.model, trigger.apply(others.float() / 255), label) if len(others) else math.nan,
-            flips_of=len(others),
+        return evidence_of(
+            self.search,
+            place,
+            self.model,
+            self.held_out,
+            most=MOST_HELD_OUT if finished else FEW_HELD_OUT,
             score=float(self.scores[place]),
             anomaly_index=float(self.indices[place]),
             p_value=float(self.p_values[place]),
-            steps=int(self.search.steps[place]),
-            trigger=trigger,
         )
 
 

@@ -164,7 +164,7 @@ class ReportDocument(Record):
     accuracy: Rate | None = _about("Accuracy of the model on the clean samples.")
     accuracy_interval: Interval = _about("95 % Clopper-Pearson interval of accuracy.")
     detector: Detection = _about("The detector and what it took.")
-    labels: tuple[Label, ...] = _about("The evidence for every label, most suspicious first.")
+    labels: tuple[Label, ...] = _about("The evidence for every label that was searched, most suspicious first.")
     repair: Repair | None = _about("The repair; null if there was none.")
     guard: RuntimeGuard = _about("The run-time guard.")
     pictures: tuple[Picture, ...] = _about("Triggers of the flagged labels; of the most suspicious if none is flagged.")
