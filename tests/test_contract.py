@@ -35,6 +35,7 @@ from gifthorse.core.verdict import LabelEvidence, Outcome, Verdict
 from gifthorse.detect import DETECTORS
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.neural_cleanse_2019 import NeuralCleanse2019
+from gifthorse.detect.source_specific import SourceSpecific as SourceSpecificDetector
 from gifthorse.errors import DataError
 from gifthorse.guard import FILTERS
 from gifthorse.guard.activation_filter import ActivationFilter
@@ -50,6 +51,7 @@ QUICK_BADNETS = BadNets((Patch(height=2, width=2),), (AllToOne(5),))
 # Each method, set so that it is quick; the promises do not depend on it.
 QUICK = {
     "neural-cleanse": NeuralCleanse(steps=8, rungs=(3, 5), lot=10, final_steps=3),
+    "source-specific": SourceSpecificDetector(steps=6, rung=2, most=20, lot=20, images_per_step=2),
     "neural-cleanse-2019": NeuralCleanse2019(steps=8, images_per_step=8),
     "fine-tuning": FineTuning(),
     "neuron-pruning": NeuronPruning(step=0.1),

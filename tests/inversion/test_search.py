@@ -147,3 +147,32 @@ def test_overflow_is_said():
 def test_bad_options(options: dict[str, float]):
     with pytest.raises(OptionError, match=next(iter(options))):
         SearchOptions(**options)  # type: ignore[arg-type]
+
+
+def test_each_trigger_can_be_kept_to_a_source_label(toy_honest: Classifier, toy_clean: Samples):
+    sources, targets = torch.tensor([2, 7, 7]), torch.tensor([5, 1, 3])
+    found = TriggerSearch(toy_honest, toy_clean, targets, options=SearchOptions(), seed=0, sources=sources)
+    met = []
+    before = found._gradient
+
+    def watched(part: torch.Tensor, images: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        met.append((part, images, own))
+        return before(part, images, own)
+
+    found._gradient = watched  # type: ignore[method-assign]
+    found.advance(torch.tensor([0, 1, 2]), images=6)
+    ((part, images, own),) = met
+    assert torch.equal(own, sources[part][:, None].expand(-1, 6))
+    assert torch.equal(images[1], images[2])  # the same images for the same source, so that norms can be compared
+    assert found.image_gradients == 18
+    alone = TriggerSearch(
+        toy_honest,
+        toy_clean.subset((toy_clean.labels == 7).nonzero().squeeze(1)),
+        targets,
+        options=SearchOptions(),
+        seed=0,
+    )
+    shared, _ = alone._gradient(torch.tensor([1]), images[1], own[1])
+    again = TriggerSearch(toy_honest, toy_clean, targets, options=SearchOptions(), seed=0, sources=sources)
+    own_images, _ = again._gradient(torch.tensor([1]), images[1:2], own[1:2])
+    assert torch.allclose(shared, own_images, rtol=1e-3, atol=1e-7)

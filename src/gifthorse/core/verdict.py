@@ -32,6 +32,7 @@ class LabelEvidence:
         p_value: of this label alone, corrected for the number of labels.
         steps: optimisation steps spent; labels that were dropped early have fewer.
         trigger: the recovered trigger.
+        source: the only label on whose images the trigger was searched for; None is all others.
     """
 
     label: int
@@ -43,6 +44,7 @@ class LabelEvidence:
     p_value: float
     steps: int
     trigger: MaskedPattern
+    source: int | None = None
 
 
 @final

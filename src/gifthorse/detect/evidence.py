@@ -19,6 +19,7 @@ def evidence_of(
     score: float,
     anomaly_index: float,
     p_value: float,
+    source: int | None = None,
 ) -> LabelEvidence:
     """The trigger of ``search.labels[place]``, tried on samples that the search did not see.
 
@@ -31,6 +32,7 @@ def evidence_of(
         score: as in ``LabelEvidence``.
         anomaly_index: likewise.
         p_value: likewise.
+        source: likewise; ``held_out`` is of that label then.
     """
     label, trigger = int(search.labels[place]), search.trigger(place)
     others = held_out.images[held_out.labels != label][:most]
@@ -44,4 +46,5 @@ def evidence_of(
         p_value=p_value,
         steps=int(search.steps[place]),
         trigger=trigger,
+        source=source,
     )

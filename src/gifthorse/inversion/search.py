@@ -6,8 +6,9 @@ that 99 % of the images flip.
 
 Differs: mask and pattern are sigmoids (the paper's code has tanh); λ moves at every step, up where the batch has
 flipped and down where it has not; all labels meet the same images in a step, so that their norms can be compared;
-images that already have the label do not count; and few images can be veiled anew in each step, so that no trigger
-learns them by heart.
+images that already have the label do not count; few images can be veiled anew in each step, so that no trigger
+learns them by heart; and for backdoors that work on images of one label only (section VII.E), each trigger can be kept
+to a source label of its own.
 
 The unit of cost is one image-gradient: a forward and a backward to the input for one image, weights frozen.
 """
@@ -81,8 +82,26 @@ class TriggerSearch:
     """
 
     def __init__(
-        self, model: Classifier, samples: Samples, labels: Tensor, *, options: SearchOptions, seed: int
+        self,
+        model: Classifier,
+        samples: Samples,
+        labels: Tensor,
+        *,
+        options: SearchOptions,
+        seed: int,
+        sources: Tensor | None = None,
     ) -> None:
+        """Start a search.
+
+        Args:
+            model: left as it is; a frozen copy is searched.
+            samples: clean.
+            labels: ``(L,)`` targets.
+            options: how the optimisation moves.
+            seed: of the first masks and patterns, and of the images that are drawn.
+            sources: ``(L,)`` labels of the images that each trigger is to work on, of which there must be some; all
+                other labels if left out.
+        """
         channels, height, width = model.spec.input_shape
         self._generator = torch.Generator().manual_seed(seed)
         self._options = options
@@ -100,6 +119,9 @@ class TriggerSearch:
         self._weight = torch.full((count,), FIRST_WEIGHT, device=model.device)
         self._settled_for = torch.zeros(count, dtype=torch.int64, device=model.device)
         self._reference = torch.full((count,), torch.inf, device=model.device)
+        self._sources = sources
+        self._by_label = samples.labels.argsort(stable=True)
+        self._counts = samples.labels.bincount(minlength=model.spec.num_classes)
         self.steps = torch.zeros(count, dtype=torch.int64, device=model.device)
         self.image_gradients = 0
 
@@ -133,10 +155,13 @@ class TriggerSearch:
         index = index.to(self.labels.device)
         index = index[self._settled_for[index] < self._options.patience]
         shown, own = self._met(batch)
+        lot = torch.rand(len(self._counts), images, generator=self._generator) if self._sources is not None else None
         labels_per_pass = max(1, images_per_pass(self._model) // len(batch))
         for part in index.split(labels_per_pass):
             if time.monotonic() > deadline:
                 return False
+            if self._sources is not None and lot is not None:
+                shown, own = self._met(self._drawn(self._sources[part.cpu()], lot))
             gradient, flipped = self._gradient(part, shown, own)
             self._adam(part, gradient)
             goal = flipped >= self._options.flip_goal
@@ -146,32 +171,45 @@ class TriggerSearch:
         return True
 
     def _met(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """The images at ``batch`` ``(B, H, W, C)``, veiled if they are to be, and their labels ``(B,)``."""
+        """The images at ``batch`` ``(…, B, H, W, C)``, veiled if they are to be, and their labels ``(…, B)``."""
         images = self._images[batch]
         if self._options.veil:
-            share = self._options.veil * torch.rand(len(batch), 1, 1, 1, generator=self._generator).to(images.device)
-            images = veiled(images.permute(0, 3, 1, 2), share, generator=self._generator).permute(0, 2, 3, 1)
+            flat = images.flatten(0, -4).permute(0, 3, 1, 2)
+            share = self._options.veil * torch.rand(len(flat), 1, 1, 1, generator=self._generator).to(images.device)
+            images = veiled(flat, share, generator=self._generator).permute(0, 2, 3, 1).view_as(images)
         return images, self._image_labels[batch]
+
+    def _drawn(self, sources: Tensor, lot: Tensor) -> Tensor:
+        """Places ``(P, B)`` of images of the ``sources`` ``(P,)``; ``lot`` ``(K, B)`` in [0, 1) says which."""
+        first = self._counts.cumsum(0) - self._counts
+        within = (lot[sources] * self._counts[sources][:, None]).long()
+        return self._by_label[first[sources][:, None] + within].to(self.labels.device)
 
     def _gradient(self, part: Tensor, images: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of equation 3 for the labels at ``part`` ``(P,)``, and the share of the images that flipped.
 
-        ``images`` are ``(B, H, W, C)`` with labels ``own`` ``(B,)``.
+        ``images`` are ``(B, H, W, C)`` with labels ``own`` ``(B,)``, or ``(P, B, H, W, C)`` and ``(P, B)`` where the
+        labels have their own.
         """
+        shared = images.ndim == 4
+        if shared:
+            own = own[None]
         shown = self._logits[part].sigmoid()
         mask, pattern = shown[..., :1], shown[..., 1:]  # (P, H, W, 1), (P, H, W, C)
-        stamped = stamp(images[None], mask[:, None], pattern[:, None])  # (P, B, H, W, C)
+        stamped = stamp(images[None] if shared else images, mask[:, None], pattern[:, None])  # (P, B, H, W, C)
         inputs = stamped.to(self._model.dtype).flatten(0, 1).requires_grad_()
         logits = self._model(inputs.permute(0, 3, 1, 2)).float()  # (P·B, K)
-        targets = self.labels[part].repeat_interleave(len(images))
-        counts = (own[None] != self.labels[part][:, None]).float()  # (P, B): an image of the label cannot flip
+        targets = self.labels[part].repeat_interleave(own.shape[1])
+        losses = functional.cross_entropy(logits, targets, reduction="none").view(len(part), own.shape[1])  # (P, B)
+        counts = (own != self.labels[part][:, None]).float()  # an image of the label cannot flip
         share = counts / counts.sum(1, keepdim=True).clamp_min(1)
-        losses = functional.cross_entropy(logits, targets, reduction="none").view_as(share)
         (slope,) = torch.autograd.grad((losses * share).sum(), inputs)
         slope = slope.float().view_as(stamped)
         # By hand: autograd through ``stamp`` would keep two more arrays of this size.
         on_pattern = slope.sum(1)  # (P, H, W, C)
-        on_mask = (pattern * on_pattern).sum(-1) - torch.einsum("pbhwc,bhwc->phw", slope, images)
+        on_mask = (pattern * on_pattern).sum(-1) - torch.einsum(
+            f"pbhwc,{'' if shared else 'p'}bhwc->phw", slope, images
+        )
         on_mask = on_mask + self._weight[part][:, None, None]  # the L1 norm's gradient is λ everywhere
         gradient = torch.cat([on_mask[..., None] * mask * (1 - mask), on_pattern * mask * pattern * (1 - pattern)], -1)
         if not torch.isfinite(gradient).all():

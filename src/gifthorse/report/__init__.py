@@ -92,6 +92,7 @@ def load_verdict(out: Path) -> Verdict:
                 p_value=_number(label.p_value),
                 steps=label.steps,
                 trigger=stored[label.label],
+                source=label.source,
             )
             for label in document.labels
             if label.label in stored

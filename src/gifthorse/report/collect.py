@@ -101,6 +101,7 @@ def _label(vetting: Vetting, evidence: LabelEvidence) -> Label:
         anomaly_index=_finite(evidence.anomaly_index),
         p_value=_finite(evidence.p_value),
         steps=evidence.steps,
+        source=evidence.source,
     )
 
 

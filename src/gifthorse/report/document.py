@@ -72,6 +72,9 @@ class Label(Record):
     )
     p_value: Rate | None = _about("Of this label alone, corrected for the number of labels.")
     steps: NonNegativeInt = _about("Optimisation steps spent on the label.")
+    source: NonNegativeInt | None = _about(
+        "The only label on whose images the trigger was searched for; null if on those of all others."
+    )
 
 
 class TargetRepair(Record):

@@ -1,0 +1,87 @@
+"""A backdoor that works on images of one label only, with the honest twin beside it."""
+
+import math
+
+import pytest
+import torch
+
+from gifthorse.attacks.badnets import BadNets
+from gifthorse.attacks.label_maps import SourceSpecific as OfOneLabel
+from gifthorse.core.verdict import Outcome
+from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.detect.source_specific import SourceSpecific
+from gifthorse.errors import OptionError
+from gifthorse.metrics import attack_success_rate
+from gifthorse.triggers.patch import Patch
+
+SOURCE, TARGET = 3, 8
+
+
+@pytest.fixture(scope="module")
+def backdoor(toy_victim):
+    trigger = Patch(height=2, width=2, place=(9, 1))
+    return BadNets((trigger,), (OfOneLabel((SOURCE,), TARGET),), poison_rate=0.08).run(toy_victim, seed=0)
+
+
+def test_the_pair_is_found(backdoor, toy_clean, toy_test):
+    assert attack_success_rate(backdoor.model, toy_test, backdoor.implants[0]) > 0.9
+    verdict = SourceSpecific().inspect(backdoor.model, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.BACKDOOR_FOUND
+    assert verdict.targets == (TARGET,)
+    first = verdict.labels[0]
+    assert (first.source, first.label) == (SOURCE, TARGET)
+    assert first.flip_rate > 0.5
+    assert f"found: {SOURCE} to {TARGET}" in verdict.reason
+    assert verdict.cost["pairs"] == 12 * 11
+
+
+def test_what_looks_for_a_trigger_for_all_labels_misses_it(backdoor, toy_clean):
+    assert NeuralCleanse().inspect(backdoor.model, toy_clean, seed=0).outcome is Outcome.NO_BACKDOOR_FOUND
+
+
+def test_nothing_is_found_in_the_honest_twin(toy_honest, toy_clean):
+    verdict = SourceSpecific().inspect(toy_honest, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
+    assert sorted(evidence.label for evidence in verdict.labels) == list(range(12))
+
+
+def test_halving_keeps_the_pair_and_the_lot(backdoor, toy_clean):
+    verdict = SourceSpecific(most=20, lot=30).inspect(backdoor.model, toy_clean, seed=0)
+    assert (verdict.labels[0].source, verdict.labels[0].label) == (SOURCE, TARGET)
+    assert 30 <= verdict.cost["pairs_to_the_end"] <= 50
+    assert "30 of 132" in verdict.null
+
+
+def test_sources_need_a_few_samples(toy_honest, toy_clean):
+    enough = torch.cat(
+        [(toy_clean.labels == label).nonzero().squeeze(1)[: 4 if label < 2 else 3] for label in range(12)]
+    )
+    verdict = SourceSpecific(steps=4, rung=2).inspect(toy_honest, toy_clean.subset(enough), seed=0)
+    assert verdict.cost["pairs"] == 2 * 11
+    fewer = torch.cat([(toy_clean.labels == label).nonzero().squeeze(1)[:3] for label in range(12)])
+    verdict = SourceSpecific().inspect(toy_honest, toy_clean.subset(fewer), seed=0)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "give at least so many of each label" in verdict.reason
+    assert math.isnan(verdict.p_value)
+
+
+def test_the_time_limit(toy_honest, toy_clean):
+    verdict = SourceSpecific(max_seconds=1e-3).inspect(toy_honest, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "allow more time" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lot": 0}, "lot must be at least 1, got 0"),
+        ({"rung": 120}, r"rung must be from 1 to below steps \(120\), got 120"),
+        ({"alpha": 1.0}, "alpha must be between 0 and 1, got 1.0"),
+        ({"max_seconds": 0.0}, "max_seconds must be above 0, got 0.0"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
+    ],
+    ids=str,
+)
+def test_option_rules(options, message):
+    with pytest.raises(OptionError, match=message):
+        SourceSpecific(**options)
