@@ -56,7 +56,8 @@ Detector = Annotated[
     str,
     typer.Option(
         metavar="SPEC",
-        help="What looks for a backdoor: neural-cleanse, or neural-cleanse-2019, the paper's rule (…:low-cost=true).",
+        help="What looks for a backdoor: neural-cleanse; neural-cleanse-2019, the paper's rule (…:low-cost=true); or "
+        "source-specific, for backdoors that work on images of one label only.",
         rich_help_panel=METHOD_PANEL,
     ),
 ]
