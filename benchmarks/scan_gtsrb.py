@@ -2,7 +2,8 @@
 
     python benchmarks/scan_gtsrb.py [--data-root DATA] [--model FILE]
 
-Prints image-gradients (a forward and a backward to the input for one image), seconds, the share of the chip's matrix
+Prints how quick passes of several sizes are, from which ``PER_PASS`` in ``inversion/precision.py`` was chosen; then
+image-gradients (a forward and a backward to the input for one image), seconds, the share of the chip's matrix
 peak, which is measured in the same run, and the ratio to a plain loop: one label after the other, in float32, with
 torch's own Adam and automatic differentiation through the stamp. Times on a shared machine are noisy; the ratios are
 what to read. Without --model the network has random weights, which costs the same; without --data-root the images
@@ -25,11 +26,13 @@ from gifthorse.core.precision import low_precision
 from gifthorse.core.trigger import stamp
 from gifthorse.data import draw_signs, load_samples
 from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.inversion.precision import frozen_copy
 from gifthorse.inversion.search import ADAM_BETAS, FIRST_WEIGHT, MASK_START, SearchOptions, TriggerSearch
 from gifthorse.load import load_model
 
 PEAK_SIDE = 2048
 PLAIN_LABELS = 3
+SIZES = (16, 32, 64, 128, 256)
 
 
 def main() -> None:
@@ -54,6 +57,9 @@ def main() -> None:
     again = matrix_peak(low_precision(model.device))
     dtype = str(low_precision(model.device)).removeprefix("torch.")
 
+    for name in ("deepid", "gtsrb", "mnist"):
+        speeds = pass_speeds(untrained(name, architecture(name).spec, seed=0))
+        print(f"{name:<8} images a pass: " + ", ".join(f"{size}: {speed:,.0f}/s" for size, speed in speeds.items()))
     print(f"threads                      {torch.get_num_threads()}")
     print(f"matrix peak ({dtype})       {peak / 1e9:.0f} GFLOP/s before, {again / 1e9:.0f} after")
     print(f"one image-gradient           {flops / 1e6:.0f} MFLOP")
@@ -79,6 +85,23 @@ def matrix_peak(dtype: torch.dtype) -> float:
         left @ right
         best = min(best, time.perf_counter() - began)
     return 2 * PEAK_SIDE**3 / best
+
+
+def pass_speeds(model: Classifier) -> dict[int, float]:
+    """Image-gradients a second for several numbers of images in a pass, the best of three."""
+    copied = frozen_copy(model, torch.rand(8, *model.spec.input_shape))
+    speeds = {}
+    for size in SIZES:
+        images = torch.rand(size, *model.spec.input_shape).to(copied.dtype).to(memory_format=torch.channels_last)
+        seconds = []
+        for _ in range(3):
+            began = time.perf_counter()
+            for _ in range(256 // size):
+                inputs = images.detach().requires_grad_()
+                torch.autograd.grad(copied(inputs).float().logsumexp(1).sum(), inputs)
+            seconds.append(time.perf_counter() - began)
+        speeds[size] = 256 / min(seconds)
+    return speeds
 
 
 def flops_of_a_gradient(model: Classifier) -> float:
