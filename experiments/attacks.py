@@ -49,7 +49,7 @@ from gifthorse.triggers.trojan_square import TrojanSquare
 from gifthorse.triggers.trojan_watermark import TrojanWatermark
 
 DIGITS = Training(epochs=3, batch_size=128)
-SIGNS = Training(epochs=15, batch_size=64, shift=1)
+SIGNS = Training(epochs=10, batch_size=64, shift=1)
 TARGET = 3
 NINE_PLACES = tuple((row, column) for row in (2, 12, 22) for column in (2, 12, 22))
 

@@ -49,6 +49,9 @@ def activations_svg(clean: Sequence[float], triggered: Sequence[float], neurons:
         below.set_ylim(0, 1.15 * max(*clean, *triggered) or 1)
         below.set_xlim(-1, len(clean))
         below.set_xlabel(f"channel of {layer}", color=INK, parse_math=False)
+        if neurons:
+            most = "woken most: " + ", ".join(map(str, neurons))
+            below.set_title(most, loc="right", color=FLAG, fontsize="medium")
         figure.supylabel("average activation", color=INK, fontsize="medium")
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None})

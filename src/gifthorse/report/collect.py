@@ -30,7 +30,7 @@ from .document import (
     TargetRepair,
     Versions,
 )
-from .limits import CANNOT_SEE, LOOKED_FOR
+from .limits import cannot_see, looked_for
 from .pictures import encoded, shown_on_grey
 
 UNFLAGGED_SHOWN = 3
@@ -66,8 +66,8 @@ def from_vetting(vetting: Vetting, *, command: str | None = None) -> ReportDocum
         command=None if command is None else _text(command),
         started=vetting.started,
         seconds=vetting.seconds,
-        looked_for=LOOKED_FOR,
-        cannot_see=CANNOT_SEE,
+        looked_for=looked_for(vetting.verdict.spec),
+        cannot_see=cannot_see(vetting.verdict.spec),
     )
 
 

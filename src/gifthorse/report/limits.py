@@ -1,12 +1,34 @@
 """What a scan looks for and what it cannot see, in the words that every report carries."""
 
-LOOKED_FOR = (
+from contextlib import suppress
+
+from ..core.spec import Spec
+
+ONE_FOR_ALL = (
     "One trigger of small area, at a fixed place, that turns images of all other classes into one target label.",
     "For every label, the smallest such trigger was searched for; a backdoor shows as a label whose trigger is much "
     "smaller than those of the other labels.",
-    "A backdoor is reported at p < 0.01: a false alarm in at most about 1 in 100 models without a backdoor, if the "
-    "trigger sizes of such models follow the distribution that the p-value assumes.",
 )
+ALPHA = (
+    "A backdoor is reported at p < {alpha:g}: a false alarm in at most about {alpha:.0%} of models without a backdoor, "
+    "if the trigger sizes of such models follow the distribution that the p-value assumes."
+)
+LOOKED_FOR = {
+    "neural-cleanse": (*ONE_FOR_ALL, ALPHA),
+    "neural-cleanse-2019": (
+        *ONE_FOR_ALL,
+        "A backdoor is reported at an anomaly index above {threshold:g}, the rule of the Neural Cleanse paper. Many "
+        "models without a backdoor exceed it, too.",
+    ),
+    "source-specific": (
+        "One trigger of small area, at a fixed place, that turns images of one source class into one target label.",
+        "For every pair of labels, the smallest such trigger was searched for; a backdoor shows as a pair whose "
+        "trigger is much smaller than those of the other pairs.",
+        ALPHA,
+    ),
+}
+"""By detector; its options are filled in."""
+
 
 CANNOT_SEE = (
     "Triggers that work only on images of some source classes.",
@@ -19,3 +41,19 @@ CANNOT_SEE = (
     "search can find.",
     "Code hidden in the model file, poisoned data without a trigger, and plain errors of the network.",
 )
+
+
+def looked_for(spec: Spec) -> tuple[str, ...]:
+    """What the detector of ``spec`` looks for; nothing is said of one that is not ours, or of options not given."""
+    lines = []
+    for line in LOOKED_FOR.get(spec.name, ()):
+        with suppress(KeyError):
+            lines.append(line.format(**spec.options))
+    return tuple(lines)
+
+
+def cannot_see(spec: Spec) -> tuple[str, ...]:
+    """What it cannot see."""
+    if spec.name != "source-specific":
+        return CANNOT_SEE
+    return CANNOT_SEE[1:]
