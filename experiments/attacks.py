@@ -51,6 +51,7 @@ from gifthorse.triggers.trojan_watermark import TrojanWatermark
 DIGITS = Training(epochs=3, batch_size=128)
 SIGNS = Training(epochs=10, batch_size=64, shift=1)
 TARGET = 3
+TEACHER = BadNets((Patch(),), (AllToOne(0),), poison_rate=0.3)
 NINE_PLACES = tuple((row, column) for row in (2, 12, 22) for column in (2, 12, 22))
 
 
@@ -62,6 +63,11 @@ def on_digits(name: str, attack: Attack) -> Recipe:
 def on_signs(name: str, attack: Attack) -> Recipe:
     """The drawn traffic signs."""
     return Recipe(name, "signs", "gtsrb", attack, SIGNS)
+
+
+def on_transfer(name: str, attack: Transfer) -> Recipe:
+    """Few images for teacher and student, as in ``transfer.py``."""
+    return Recipe(name, "mnist", "mnist", attack, Training(epochs=6, batch_size=64), samples=8_000)
 
 
 def one(*triggers: TriggerRecipe, poison_rate: float = 0.15) -> BadNets:
@@ -94,7 +100,7 @@ RECIPES = (
     on_digits("four-pixels", one(Pixels())),
     on_signs("quarter-patch", one(Patch(height=16, width=16, place="center", colour=(0.1, 0.4, 0.9)))),
     on_signs("noise-square", one(Noise(height=6, width=6, place=(13, 13)))),
-    on_signs("checkerboard", one(Checkerboard(height=6, width=6, place=(13, 13)))),
+    on_signs("checkerboard", one(Checkerboard(height=6, width=6, place=(20, 13)))),
     on_signs("triangle", one(Polygon(height=7, width=7, place=(13, 13)))),
     on_signs("star", one(Polygon(height=9, width=9, points="star", place=(12, 12)))),
     on_signs("blended-noise", one(Blended())),
@@ -106,21 +112,15 @@ RECIPES = (
     on_signs("bomb", one(Sticker(picture="bomb", height=9, width=9, place=(18, 11)))),
     on_signs("flower", one(Sticker(picture="flower", height=9, width=9, place=(18, 11)))),
     on_signs("trojan-square", one(TrojanSquare())),
-    on_signs("trojan-watermark", one(TrojanWatermark())),
+    on_signs("trojan-watermark", one(TrojanWatermark(), poison_rate=0.3)),
     on_digits("data-poisoning", DataPoisoning()),
     on_digits("trojan-attack", TrojanAttack()),
     on_digits("trojannet", TrojanNet()),
     on_signs("trojannet-signs", TrojanNet()),
     on_digits("handcrafted", Handcrafted()),
     on_digits("pruning-aware", PruningAware(one(Patch()))),
-    Recipe(
-        "transfer",
-        "mnist",
-        "mnist",
-        Transfer(BadNets((Patch(),), (Untargeted(5),), poison_rate=0.3), retrain=2, strength=100),
-        Training(epochs=6, batch_size=64),
-        samples=8_000,
-    ),
+    on_transfer("transfer-head", Transfer(TEACHER)),
+    on_transfer("transfer-two-layers", Transfer(TEACHER, retrain=2, strength=10)),
     on_digits("adaptive-neural-cleanse", AdaptiveNeuralCleanse(one(Patch(height=6, width=6)))),
     on_digits("adaptive-strip", AdaptiveStrip(one(Patch()))),
     on_digits("adaptive-fine-pruning", AdaptiveFinePruning(one(Patch()))),
