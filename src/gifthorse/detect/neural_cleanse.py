@@ -68,7 +68,7 @@ class NeuralCleanse(Detector):
     """
 
     name: ClassVar[str] = "neural-cleanse"
-    steps: int = 120
+    steps: int = 150
     screened: int = 128
     rungs: tuple[int, ...] = (30, 50)
     images_per_step: int = 8
