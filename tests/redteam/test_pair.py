@@ -25,8 +25,9 @@ def test_the_twin_is_trained_by_the_same_recipe_and_without_the_trigger(toy_vict
         told.add(what)
         assert 0 <= done <= total
 
+    victim = replace(toy_victim)  # one that has not trained a twin yet
     pair = make_pair(
-        BadNets((Patch(height=2, width=2),), (AllToOne(5),), poison_rate=0.2), toy_victim, seed=0, progress=progress
+        BadNets((Patch(height=2, width=2),), (AllToOne(5),), poison_rate=0.2), victim, seed=0, progress=progress
     )
     implant = pair.backdoor.implants[0]
     assert told == {"backdoored: training", "honest: training"}
