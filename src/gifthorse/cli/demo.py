@@ -24,13 +24,13 @@ TRAIN, CLEAN, HELD_OUT = 4800, 500, 500
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the models and the reports.")] = Path("demo"),
     seed: options.Seed = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 6,
 ) -> int:
     """Draw traffic signs, train an honest and a backdoored network on them, and vet both.
 
     [green]$ gifthorse demo --out demo/[/]
 
-    Takes about two minutes on two cores, and downloads nothing. Then open demo/backdoored/report.html in a browser.
+    Takes up to three minutes on two cores, and downloads nothing. Then open demo/backdoored/report.html in a browser.
 
     Exit codes: 0 both verdicts are right · 4 one is not.
     """
