@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 SOURCE = ROOT / "src" / "gifthorse"
 RESULTS = ROOT / "docs" / "results"
 
@@ -23,7 +24,9 @@ TRAINING = ("activations", "arch", "attacks", "core", "metrics", "train", "trigg
 
 
 def fingerprint(parts: Sequence[str], script: Path | None, uses: Sequence[str] = ()) -> str:
-    """SHA-256 of what ``script``, and the modules of ``parts`` that it imports, themselves or through others, do.
+    """SHA-256 of what ``script``, scripts beside it that it imports, and the modules of ``parts`` that these import do.
+
+    Modules are followed through others. A script that is called ``…_page`` only shows results, and does not count.
 
     Comments and docstrings do not count. A folder's ``__init__`` is a list of methods and does not count either: one
     more method changes no result of the others. What a script reaches through such a list only, it names.
@@ -49,18 +52,25 @@ def _reached(script: Path | None, uses: Sequence[str], parts: set[str]) -> set[P
     todo = sorted(reached)
     while todo:
         found = _imported(todo.pop()) - reached
-        kept = {path for path in found if path.relative_to(SOURCE).parts[0].removesuffix(".py") in parts}
+        kept = {path for path in found if path.is_relative_to(HERE) or _part(path) in parts}
         todo += sorted(kept)
         reached |= kept
     return reached
 
 
+def _part(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
 def _imported(file: Path) -> set[Path]:
-    """The modules of the package that ``file`` imports, wherever in it."""
+    """The modules of the package, and the scripts beside it, that ``file`` imports, wherever in it."""
     inside = file.is_relative_to(SOURCE)
     package = ["gifthorse", *file.parent.relative_to(SOURCE).parts] if inside else []
     found = set()
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            beside = {HERE / f"{alias.name}.py" for alias in node.names} - {Path(__file__)}
+            found |= {path for path in beside if path.is_file() and not path.stem.endswith("_page")}
         if not isinstance(node, ast.ImportFrom):
             continue
         above = package[: len(package) - node.level + 1] if node.level else []

@@ -1,7 +1,7 @@
 """The whole job on the toy, and what happens where a step has nothing to go on."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import pytest
@@ -78,6 +78,31 @@ def test_repair_that_did_not_help_is_not_accepted(toy_honest: Classifier, toy_cl
     assert vetting.repaired is not None
     assert not vetting.repaired.accepted
     assert "still a backdoor" in vetting.repaired.reason
+
+
+@dataclass(frozen=True)
+class SaysInTurn(Detector):
+    """A detector that finds a backdoor so often, and then no more."""
+
+    name: ClassVar[str] = "says-in-turn"
+    times: int = 1
+    asked: list[int] = field(default_factory=list)
+
+    def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
+        self.asked.append(seed)
+        found = len(self.asked) <= self.times
+        return Says(Outcome.BACKDOOR_FOUND if found else Outcome.NO_BACKDOOR_FOUND).inspect(model, clean, seed=seed)
+
+
+@pytest.mark.parametrize(("times", "accepted"), [(1, True), (2, True), (3, True), (4, False), (9, False)])
+def test_a_backdoor_that_is_found_again_is_repaired_again(
+    toy_honest: Classifier, toy_clean: Samples, times: int, accepted: bool
+):
+    detector = SaysInTurn(times)
+    vetting = vet(toy_honest, toy_clean, methods=Methods(detector, Claims(), None))
+    assert vetting.repaired is not None
+    assert vetting.repaired.accepted is accepted
+    assert len(detector.asked) == min(times + 1, 4)  # once before, and after each of at most three rounds
 
 
 def test_scan_that_cannot_tell_makes_no_guard(toy_honest: Classifier, toy_clean: Samples):

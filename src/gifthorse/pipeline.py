@@ -19,6 +19,9 @@ from .metrics import accuracy
 from .repair import REPAIRERS, Unlearning
 
 EXAMPLES = 6
+MORE_ROUNDS = 2
+"""Of repair, where a backdoor is found again: several triggers can lead to one label, and the smallest is found first
+(Wang et al., "Neural Cleanse", IEEE S&P 2019, section VII.D: three rounds for nine triggers)."""
 
 
 @final
@@ -31,15 +34,14 @@ class Methods:
     filter: Filter | None = field(default_factory=Strip)
 
 
-DEFAULTS = Spec(NeuralCleanse.name), Spec(Unlearning.name), Spec(Strip.name)
+DETECTOR, REPAIRER, FILTER = Spec(NeuralCleanse.name), Spec(Unlearning.name), Spec(Strip.name)
+"""What is done if nothing is said."""
 
 
 def methods(
-    detector: Spec = DEFAULTS[0],
-    repairer: Spec | None = DEFAULTS[1],
-    filter: Spec | None = DEFAULTS[2],
-    *,
-    max_seconds: float | None = None,
+    detector: Spec = DETECTOR,
+    repairer: Spec | None = REPAIRER,
+    filter: Spec | None = FILTER,
 ) -> Methods:
     """Methods by name: the default ones unless others are given; None leaves a step out.
 
@@ -47,13 +49,10 @@ def methods(
         detector: one of ``DETECTORS``.
         repairer: one of ``REPAIRERS``.
         filter: one of ``FILTERS``.
-        max_seconds: for the scan.
 
     Raises:
         OptionError: there is no such method, option or value.
     """
-    if max_seconds is not None:
-        detector = Spec(detector.name, {**detector.options, "max_seconds": max_seconds})
     return Methods(
         detector.build(DETECTORS),
         repairer.build(REPAIRERS) if repairer else None,
@@ -130,12 +129,27 @@ def _repair(
     if verdict.outcome is not Outcome.BACKDOOR_FOUND or methods.repairer is None:
         return None, None
     repaired = methods.repairer.repair(model, samples, verdict, seed=seed, progress=progress)
-    again = prefixed(progress, "examine again")
-    after = methods.detector.inspect(repaired.model, samples, seed=seed, progress=again)
+    after = _again(repaired, samples, methods, seed=seed, progress=progress)
+    for _ in range(MORE_ROUNDS):
+        if after.outcome is not Outcome.BACKDOOR_FOUND or not repaired.accepted:
+            break
+        before = repaired
+        repaired = methods.repairer.repair(before.model, samples, after, seed=seed, progress=progress)
+        repaired = replace(
+            repaired,
+            accuracy_before=before.accuracy_before,
+            flip_rate_before=repaired.flip_rate_before | before.flip_rate_before,
+            flip_rate_after=before.flip_rate_after | repaired.flip_rate_after,
+        )
+        after = _again(repaired, samples, methods, seed=seed, progress=progress)
     if after.outcome is Outcome.BACKDOOR_FOUND:
         reason = f"the repaired model was examined again, and there is still a backdoor in it: {after.reason}"
         repaired = replace(repaired, accepted=False, reason=reason)
     return repaired, after
+
+
+def _again(repaired: Repaired, samples: Samples, methods: Methods, *, seed: int, progress: Progress) -> Verdict:
+    return methods.detector.inspect(repaired.model, samples, seed=seed, progress=prefixed(progress, "examine again"))
 
 
 def _guard(

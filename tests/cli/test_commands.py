@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,37 @@ def test_an_interruption_while_files_are_written_leaves_nothing(run, toy, tmp_pa
     ended = run("vet", *toy.subject("honest.safetensors"), "--out", "out")
     assert ended.code == 4
     assert names(tmp_path / "here") == []
+
+
+def test_a_killed_scan_goes_on_where_it_was(toy, tmp_path):
+    words = [sys.executable, "-c", "from gifthorse.cli.main import main; main()", "scan"]
+    words += [*map(str, toy.subject("backdoored.safetensors")), "--seed", "1"]
+    notes = tmp_path / "notes"
+
+    def scan(*more):
+        return subprocess.Popen([*words, *map(str, more)], cwd=tmp_path, stdout=subprocess.PIPE, env=ONE_THREAD)
+
+    with scan("--out", "killed", "--resume", notes) as killed:
+        while killed.poll() is None and not list(notes.glob("search-*")):
+            time.sleep(0.01)
+        killed.kill()
+    assert list(notes.glob("search-*"))
+    assert not (tmp_path / "killed").exists()
+    for more in (("--out", "again", "--resume", notes), ("--out", "whole")):
+        with scan(*more) as ended:
+            ended.communicate()
+        assert ended.returncode == 1
+    again, whole = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("again", "whole"))
+    assert again["p_value"] == whole["p_value"]
+    assert [label["norm"] for label in again["labels"]] == [label["norm"] for label in whole["labels"]]
+    assert not list(notes.iterdir())
+
+
+def test_workers_give_the_same_verdict(toy, run):
+    reports = []
+    for more in (("--out", "one"), ("--workers", "2", "--out", "two")):
+        run("scan", *toy.subject("backdoored.safetensors"), "--seed", "1", *more)
+        reports.append(json.loads(Path(more[-1], "report.json").read_text()))
+    one, two = reports
+    assert (one["outcome"], one["targets"]) == (two["outcome"], two["targets"])
+    assert one["p_value"] == pytest.approx(two["p_value"], rel=1e-3)

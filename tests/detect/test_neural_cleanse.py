@@ -37,26 +37,51 @@ def test_nothing_is_found_in_the_honest_twin(toy_honest: Classifier, toy_clean: 
     assert len(verdict.labels) == 12
 
 
-def test_halving_drops_labels_but_not_the_planted_one(
+MANY = {"lot": 7, "screened": 5, "rung": 40, "kept": 3, "judged": 70, "steps": 110}
+
+
+def test_labels_are_dropped_early_but_not_the_planted_one(
     toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples
 ):
-    verdict = NeuralCleanse(lot=7, rungs=(40, 70), steps=110).inspect(toy_backdoored, toy_clean, seed=0)
+    verdict = NeuralCleanse(**MANY).inspect(toy_backdoored, toy_clean, seed=0)  # type: ignore[arg-type]
     steps = {evidence.label: evidence.steps for evidence in verdict.labels}
     assert min(steps.values()) == 40
+    assert sorted(steps.values())[2] == 70  # of the lot; two of five were dropped
     assert steps[toy_implant.label_map.target] > 110  # type: ignore[attr-defined]
-    assert verdict.labels[0].label == toy_implant.label_map.target  # type: ignore[attr-defined]
+    assert verdict.targets == (toy_implant.label_map.target,)  # type: ignore[attr-defined]
     assert "7 of 12 labels" in verdict.null
+
+
+def test_several_searches_find_nothing_in_the_honest_twin(toy_honest: Classifier, toy_clean: Samples):
+    verdict = NeuralCleanse(**MANY).inspect(toy_honest, toy_clean, seed=0)  # type: ignore[arg-type]
+    assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
+
+
+def test_log_norms_are_averaged_over_searches(toy_honest: Classifier, toy_clean: Samples):
+    one, three, thrice = (
+        NeuralCleanse(**MANY | {"searches": count}).inspect(toy_honest, toy_clean, seed=0)  # type: ignore[arg-type]
+        for count in (1, 3, 3)
+    )
+    judged = 10 * (110 - 40) * 8  # image-gradients of the seven and the three in one search
+    assert one.cost["image_gradients"] < three.cost["image_gradients"] <= one.cost["image_gradients"] + 2 * judged
+    assert three.p_value == thrice.p_value != one.p_value
 
 
 def test_the_screen_leaves_labels_out_but_not_the_planted_one(
     toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples
 ):
-    method = NeuralCleanse(lot=6, screened=3, rungs=(40, 70), steps=110)
-    verdict = method.inspect(toy_backdoored, toy_clean, seed=1)
+    target = toy_implant.label_map.target  # type: ignore[attr-defined]
+    seed = next(  # one with which the target is not in the lot
+        seed
+        for seed in range(20)
+        if target not in torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:6]
+    )
+    method = NeuralCleanse(**MANY | {"lot": 6, "screened": 2})  # type: ignore[arg-type]
+    verdict = method.inspect(toy_backdoored, toy_clean, seed=seed)
     searched = {evidence.label for evidence in verdict.labels}
-    assert 6 <= len(searched) <= 9
+    assert 6 <= len(searched) <= 8
     assert verdict.cost["labels_screened_out"] == 12 - len(searched)
-    assert verdict.labels[0].label == toy_implant.label_map.target  # type: ignore[attr-defined]
+    assert verdict.labels[0].label == target
 
 
 def test_few_samples_are_veiled(toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples):
@@ -125,14 +150,16 @@ def test_samples_that_do_not_fit(toy_honest: Classifier):
 @pytest.mark.parametrize(
     "options",
     [
-        {"rungs": (0,)},
-        {"rungs": (50, 40)},
-        {"rungs": (150,)},
+        {"rung": 0},
+        {"rung": 50},
+        {"judged": 151},
+        {"kept": 0},
+        {"searches": 0},
+        {"workers": 0},
         {"images_per_step": 0},
         {"lot": 0},
         {"screened": 0},
         {"finalists": 0},
-        {"keep": 1.0},
         {"alpha": 0.0},
         {"final_steps": -1},
         {"max_seconds": 0.0},

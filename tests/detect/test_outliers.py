@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gifthorse.detect.outliers import anomaly_indices, label_p_values, lower_p_value, most_outliers
+from gifthorse.detect.outliers import (
+    anomaly_indices,
+    label_p_values,
+    lower_p_value,
+    most_outliers,
+    without_trend,
+)
 
 
 def test_anomaly_index_by_hand():
@@ -81,3 +87,13 @@ def test_too_few_labels_give_nan():
 
 def test_most_outliers_leaves_a_majority():
     assert [most_outliers(count) for count in (5, 10, 43, 1283)] == [1, 2, 8, 20]
+
+
+def test_what_the_null_shows_of_another_number_is_taken_out():
+    beside = np.array([0.0, 1.0, 2.0, 3.0, 10.0])
+    scores = 5 - 2 * beside + np.array([0.1, -0.1, -0.1, 0.1, -4.0])
+    null = np.array([True, True, True, True, False])
+    rest = without_trend(scores, beside, null)
+    assert np.allclose(rest[:4], [0.1, -0.1, -0.1, 0.1])  # these do not lie on any slope, so the line is exact
+    assert rest[4] == pytest.approx(-4.0)
+    assert np.array_equal(without_trend(scores, np.ones(5), null), scores)

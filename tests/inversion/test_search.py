@@ -29,7 +29,7 @@ def search(model: Classifier, samples: Samples, labels: list[int], seed: int = 0
 def test_gradient_equals_autograd_through_the_whole_formula(toy_honest: Classifier, toy_clean: Samples):
     part = toy_clean.subset(torch.arange(20))
     found = search(toy_honest, part, [3, 5])
-    gradient, flipped = found._gradient(torch.tensor([0, 1]), *found._met(torch.arange(20)))
+    gradient, flipped = found._gradient(torch.tensor([0, 1]), *found._met(torch.arange(20), 0))
     for place, target in enumerate((3, 5)):
         logits = found._logits[place].permute(2, 0, 1).clone().requires_grad_()
         shown = logits.sigmoid()
@@ -50,7 +50,7 @@ def test_steps_equal_torch_adam(toy_honest: Classifier, toy_clean: Samples):
     for _ in range(5):
         with torch.no_grad():
             found._logits[0] = mine
-        gradient, _ = found._gradient(torch.tensor([0]), *found._met(batch))
+        gradient, _ = found._gradient(torch.tensor([0]), *found._met(batch, 0))
         mine.grad = gradient[0]
         found._adam(torch.tensor([0]), gradient)
         adam.step()

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.spec import Spec
 from ..errors import OptionError
+from . import specs
 
 if TYPE_CHECKING:
     from ..core.data import Samples
@@ -49,6 +51,32 @@ Seed = Annotated[
 MaxSeconds = Annotated[
     float | None,
     typer.Option(help="Stop the scan after this time with what it has.", show_default=False, min=1),
+]
+
+WORK_PANEL = "Where the scan is done"
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Share the labels among N processes.", metavar="N", rich_help_panel=WORK_PANEL, show_default=False
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Share them among a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; local starts one here.",
+        rich_help_panel=WORK_PANEL,
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keep notes there; if the scan is killed, the same command goes on from them.",
+        rich_help_panel=WORK_PANEL,
+        show_default=False,
+    ),
 ]
 
 METHOD_PANEL = "Methods: NAME, or NAME:option=value,option=value; a wrong option lists those that there are"
@@ -189,18 +217,48 @@ class Subject:
         return model, samples
 
 
-def with_subject(command: Callable[..., int]) -> Callable[..., int]:
-    """Give ``command`` the options of ``Subject`` in place of its first parameter, the subject."""
-    shared = inspect.signature(Subject).parameters
-    own = list(inspect.signature(command).parameters.values())[1:]
+@dataclass(frozen=True)
+class Scanning:
+    """The options that say how a model is scanned; each command that scans has all of them."""
+
+    detector: Detector = "neural-cleanse"
+    max_seconds: MaxSeconds = None
+    workers: Workers = None
+    cluster: Cluster = None
+    resume: Resume = None
+
+    def spec(self) -> Spec:
+        """The detector with its options; what ``--detector`` says itself is overruled by the options for it alone."""
+        from ..detect import DETECTORS
+
+        said = specs.spec(self.detector, DETECTORS, option="--detector")
+        known = specs.options_of(DETECTORS[said.name])
+        resume = None if self.resume is None else str(self.resume)
+        own = {"max_seconds": self.max_seconds, "workers": self.workers, "cluster": self.cluster, "resume": resume}
+        asked = {name: value for name, value in own.items() if value is not None}
+        for name in asked:
+            if name not in known:
+                raise OptionError(f"--{name.replace('_', '-')} cannot be asked of the detector {said.name}")
+        return Spec(said.name, {**said.options, **asked})
+
+
+def with_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give ``command`` the options of ``Subject`` and ``Scanning`` in place of its first two parameters."""
+    bundles = Subject, Scanning
+    shared = [list(inspect.signature(bundle).parameters.values()) for bundle in bundles]
+    own = list(inspect.signature(command).parameters.values())[len(bundles) :]
 
     @functools.wraps(command)
     def spliced(**options: Any) -> int:  # noqa: ANN401 - the values that typer has read
-        subject = Subject(**{name: options.pop(name) for name in shared})
-        return command(subject, **options)
+        made = [
+            bundle(**{one.name: options.pop(one.name) for one in its})
+            for bundle, its in zip(bundles, shared, strict=True)
+        ]
+        return command(*made, **options)
 
-    required = [one for one in shared.values() if one.default is one.empty]
-    optional = [one for one in shared.values() if one.default is not one.empty]
+    every = [one for its in shared for one in its]
+    required = [one for one in every if one.default is one.empty]
+    optional = [one for one in every if one.default is not one.empty]
     parameters = [one.replace(kind=one.KEYWORD_ONLY) for one in (*required, *own, *optional)]
     spliced.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # where typer looks
     spliced.__annotations__ = {one.name: one.annotation for one in parameters}

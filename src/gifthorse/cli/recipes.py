@@ -90,8 +90,7 @@ class Choices:
         from ..redteam import nine
 
         if self.name in nine.NINE or self.as_printed:
-            recipe = nine.as_printed(self.name) if self.as_printed else nine.NINE[self.name]
-            return (nine.full_width(recipe) if self.on_gpu else recipe).to_json()
+            return nine.named(self.name, as_printed=self.as_printed, full_width=self.on_gpu).to_json()
         if self.name not in ATTACKS:
             names = f"{', '.join(nine.NINE)} (the nine), {', '.join(sorted(ATTACKS))}"
             raise OptionError(f"no attack is called {self.name!r}; choose one of {names}")

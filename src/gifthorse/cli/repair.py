@@ -21,13 +21,12 @@ Report = Annotated[
 ]
 
 
-@options.with_subject
+@options.with_options
 def repair(
     subject: options.Subject,
+    scanning: options.Scanning,
     report: Report = None,
     out: options.Out = options.REPORT,
-    max_seconds: options.MaxSeconds = None,
-    detector: options.Detector = "neural-cleanse",
     repairer: options.Repairer = "unlearning",
 ) -> int:
     """Make a model that no longer obeys the triggers that a scan recovered, in the format that came in.
@@ -38,8 +37,9 @@ def repair(
     """
     check_folder(out, model=subject.model)
     from .. import pipeline
+    from ..repair import REPAIRERS
 
-    methods = pipeline.methods(specs.detector(detector), specs.repairer(repairer), None, max_seconds=max_seconds)
+    methods = pipeline.methods(scanning.spec(), specs.spec(repairer, REPAIRERS, option="--repairer"), None)
     model, clean = subject.load()
     earlier = _verdict(report, model) if report else None
     with progress_bars() as progress:

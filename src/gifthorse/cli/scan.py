@@ -1,17 +1,16 @@
 """``gifthorse scan``: detection alone."""
 
-from . import options, specs
+from . import options
 from .folder import check_folder, write_all
 from .progress import progress_bars
 from .show import show
 
 
-@options.with_subject
+@options.with_options
 def scan(
     subject: options.Subject,
+    scanning: options.Scanning,
     out: options.Out = options.REPORT,
-    max_seconds: options.MaxSeconds = None,
-    detector: options.Detector = "neural-cleanse",
 ) -> int:
     """Look for a backdoor and write down what was found; repair nothing.
 
@@ -24,7 +23,7 @@ def scan(
     check_folder(out, model=subject.model)
     from .. import pipeline
 
-    methods = pipeline.methods(specs.detector(detector), None, None, max_seconds=max_seconds)
+    methods = pipeline.methods(scanning.spec(), None, None)
     model, clean = subject.load()
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, methods=methods, seed=subject.seed, progress=progress)

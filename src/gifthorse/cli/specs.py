@@ -40,25 +40,9 @@ def method(text: str, registry: Registry, *, option: str, otherwise: Mapping[str
     return {"name": spec["name"], "options": options}
 
 
-def detector(text: str) -> Spec:
-    """What ``--detector`` says."""
-    from ..detect import DETECTORS
-
-    return Spec(**method(text, DETECTORS, option="--detector"))
-
-
-def repairer(text: str) -> Spec:
-    """What ``--repairer`` says."""
-    from ..repair import REPAIRERS
-
-    return Spec(**method(text, REPAIRERS, option="--repairer"))
-
-
-def filter(text: str) -> Spec:
-    """What ``--filter`` says."""
-    from ..guard import FILTERS
-
-    return Spec(**method(text, FILTERS, option="--filter"))
+def spec(text: str, registry: Registry, *, option: str) -> Spec:
+    """What an option that takes a method says; the arguments are those of ``method``."""
+    return Spec(**method(text, registry, option=option))
 
 
 def value(text: str, kind: type[Any], name: str, *, option: str) -> Any:  # noqa: ANN401 - any JSON value

@@ -6,12 +6,11 @@ from .progress import progress_bars
 from .show import show
 
 
-@options.with_subject
+@options.with_options
 def vet(
     subject: options.Subject,
+    scanning: options.Scanning,
     out: options.Out = options.REPORT,
-    max_seconds: options.MaxSeconds = None,
-    detector: options.Detector = "neural-cleanse",
     repairer: options.Repairer = "unlearning",
     filter: options.Filter = "strip",
 ) -> int:
@@ -27,9 +26,13 @@ def vet(
     """
     check_folder(out, model=subject.model)
     from .. import pipeline
+    from ..guard import FILTERS
+    from ..repair import REPAIRERS
 
     methods = pipeline.methods(
-        specs.detector(detector), specs.repairer(repairer), specs.filter(filter), max_seconds=max_seconds
+        scanning.spec(),
+        specs.spec(repairer, REPAIRERS, option="--repairer"),
+        specs.spec(filter, FILTERS, option="--filter"),
     )
     model, clean = subject.load()
     with progress_bars() as progress:

@@ -110,8 +110,7 @@ def _recipes(
     recipes = []
     for name in names or nine.NINE:
         if name in nine.NINE:
-            recipe = nine.as_printed(name) if as_printed else nine.NINE[name]
-            recipes.append(nine.full_width(recipe) if on_gpu else recipe)
+            recipes.append(nine.named(name, as_printed=as_printed, full_width=on_gpu))
         elif name.endswith(".toml"):
             recipes += read_recipes(Path(name))
         else:

@@ -2,11 +2,17 @@
 
 import math
 
+from torch import Tensor
+
 from ..core.data import Samples
 from ..core.model import Classifier
 from ..core.verdict import LabelEvidence
 from ..inversion.search import TriggerSearch
 from ..metrics import flip_rate
+
+WORKING_FLIP_RATE = 0.9  # a trigger that turns fewer samples than this is not what an attacker would use
+SMALL = 0.5  # a named label's trigger takes at most this share of a typical one's; see docs/decisions/002
+WINDOW = 0.2  # share of the steps so far, the last ones, over which log norms are averaged
 
 
 def evidence_of(
@@ -48,3 +54,8 @@ def evidence_of(
         trigger=trigger,
         source=source,
     )
+
+
+def mean_of_last(logs: Tensor) -> Tensor:
+    """The mean ``(A,)`` of log norms ``(T, A)`` over the last steps: single ones are noisy, because λ moves."""
+    return logs[-max(1, int(WINDOW * len(logs))) :].mean(0)

@@ -2,17 +2,17 @@
 
 Paper: Wang et al., "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks", IEEE S&P 2019,
 sections III to V.
-Differs: all labels are optimised together; where there are many, most are screened out before the search, and the less
-suspicious dropped rung by rung (successive halving), while labels drawn by lot stay to the end; what decides is a
-p-value of the logarithms of the norms, averaged over the last steps, not an anomaly index above 2, which honest models
-reach too; and a label is named only if its trigger is small beside a typical one and also works on samples that the
-optimisation did not see.
+Differs: all labels are optimised together; where there are many, most are screened out before the search and most of
+the others dropped early, while labels drawn by lot stay and are the null, and the search is made several times, because
+how soon a backdoor is found is a matter of luck; what decides is a p-value of the logarithms of the norms, averaged
+over steps, not an anomaly index above 2, which honest models reach too; and a label is named only if its trigger is
+small beside a typical one and also works on samples that the optimisation did not see.
 """
 
-import itertools
 import math
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
@@ -25,16 +25,16 @@ from ..core.model import Classifier
 from ..core.progress import Progress, silent
 from ..core.spec import Spec
 from ..core.verdict import LabelEvidence, Outcome, Verdict
+from ..engine import Engine
 from ..errors import OptionError
-from ..inversion.screen import screened
-from ..inversion.search import SearchOptions, TriggerSearch
+from ..inversion.run import Run
+from ..inversion.screen import logits_in_noise, screened
+from ..inversion.search import SearchOptions
 from ..metrics import clopper_pearson
-from .evidence import evidence_of
+from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
 from .obstacles import obstacle
-from .outliers import Vector, anomaly_indices, label_p_values
+from .outliers import Vector, anomaly_indices, label_p_values, without_trend
 
-WORKING_FLIP_RATE = 0.9  # a trigger that turns fewer samples than this is not what an attacker would use
-SMALL = 0.5  # a named label's trigger takes at most this share of a typical one's; see docs/decisions/002
 NEAR = 0.05  # a p-value from here down to alpha is no finding, and is worth saying
 HELD_OUT_SHARE = 0.2
 MOST_HELD_OUT = 200
@@ -42,7 +42,8 @@ FEW_HELD_OUT = 20  # for a label that was dropped
 FEW = 32  # so few samples are joined by their mirror images and veiled, which makes accidental triggers rarer
 VEIL = 0.5
 PRESSED_SHARE = 2 / 3  # of the refinement; in the rest the masks only give way
-WINDOW = 0.2  # share of the steps so far, the last ones, over which log norms are averaged
+WITNESSES = 8  # labels of the lot that are searched to the end with the finalists, to show what is usual there
+AGAIN = 7_919  # between the seeds of two searches
 
 
 @final
@@ -52,49 +53,61 @@ class NeuralCleanse(Detector):
 
     Attributes:
         steps: optimisation steps for a label that is never dropped.
-        screened: labels that go into the search beside the lot, where there are more: the most suspicious by
-            first-order norms and clean logits.
-        rungs: after how many steps labels are dropped, where there are more than ``lot``.
+        lot: labels drawn by lot that are the null. A model with no more labels than that is searched once, and judged
+            at the end; what follows is for those with more.
+        screened: labels that go into the search beside the lot: the most suspicious by first-order norms and clean
+            logits.
+        rung: steps after which only ``kept`` of them go on, those with the smallest triggers.
+        kept: so many.
+        judged: steps after which these are judged by the lot; only finalists go on.
+        searches: from different beginnings, over which log norms are averaged.
         images_per_step: that each label meets in a step.
-        keep: share of the labels beside the lot that goes on after a rung, the most suspicious ones.
-        lot: labels drawn by lot that are never dropped, so that the null is not censored.
         finalists: labels whose trigger is refined at the end, beside those found.
-        final_steps: of that refinement.
+        final_steps: of that refinement, which is in float32 wherever the search was not.
         final_images: that each finalist meets in a step.
         learning_rate: of Adam.
         flip_goal: share of a batch that must flip before the mask is pressed smaller, in (0, 1].
         alpha: a p-value below it is a backdoor.
         max_seconds: after which the scan stops with what it has.
+        workers: processes that share the labels, as in ``Engine``.
+        cluster: address of a Ray cluster on which they are, likewise.
+        resume: a folder where the scan keeps notes, and finds those of one that was killed; none are kept without.
     """
 
     name: ClassVar[str] = "neural-cleanse"
     steps: int = 150
-    screened: int = 128
-    rungs: tuple[int, ...] = (30, 50)
-    images_per_step: int = 8
-    keep: float = 0.25
     lot: int = 64
+    screened: int = 128
+    rung: int = 30
+    kept: int = 16
+    judged: int = 50
+    searches: int = 3
+    images_per_step: int = 8
     finalists: int = 2
     final_steps: int = 60
-    final_images: int = 64
+    final_images: int = 32
     learning_rate: float = 0.3
     flip_goal: float = 0.99
     alpha: float = 0.01
     max_seconds: float = math.inf
+    workers: int = 1
+    cluster: str = ""
+    resume: str = ""
 
     def __post_init__(self) -> None:
-        points = (0, *self.rungs, self.steps)
-        if not all(earlier < later for earlier, later in itertools.pairwise(points)):
-            raise OptionError(f"rungs must rise from 1 to below steps ({self.steps}), got {self.rungs}")
-        for option in ("screened", "images_per_step", "lot", "finalists", "final_images"):
+        if not 1 <= self.rung < self.judged <= self.steps:
+            raise OptionError(
+                f"rung and judged must rise from 1 to steps ({self.steps}), got {self.rung} and {self.judged}"
+            )
+        for option in ("screened", "kept", "searches", "images_per_step", "lot", "finalists", "final_images"):
             if not getattr(self, option) >= 1:
                 raise OptionError(f"{option} must be at least 1, got {getattr(self, option)}")
-        for option in ("keep", "alpha"):
-            if not 0 < getattr(self, option) < 1:
-                raise OptionError(f"{option} must be between 0 and 1, got {getattr(self, option)}")
+        if not 0 < self.alpha < 1:
+            raise OptionError(f"alpha must be between 0 and 1, got {self.alpha}")
         if not (self.final_steps >= 0 and self.max_seconds > 0):
             raise OptionError("final_steps must be at least 0 and max_seconds above 0")
         SearchOptions(learning_rate=self.learning_rate, flip_goal=self.flip_goal)
+        Engine(self.workers, self.cluster)
 
     def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
         """Recover a trigger for every label and say whether one is unusually small."""
@@ -113,27 +126,23 @@ class _Scan:
         self.began = time.monotonic()
         self.deadline = self.began + method.max_seconds
         self.held_out, self.seen = clean.split(max(1, int(HELD_OUT_SHARE * len(clean))) / len(clean), seed=seed)
-        options = SearchOptions(learning_rate=method.learning_rate, flip_goal=method.flip_goal)
+        self.options = SearchOptions(learning_rate=method.learning_rate, flip_goal=method.flip_goal)
         if len(self.seen) < FEW:
             self.seen = concatenate([self.seen, replace(self.seen, images=self.seen.images.flip(3))])
-            options = replace(options, veil=VEIL)
+            self.options = replace(self.options, veil=VEIL)
         self.labels = model.spec.num_classes
         drawn = torch.randperm(self.labels, generator=torch.Generator().manual_seed(seed))[: method.lot]
-        self.searched, self.screening = self._screened(drawn)
-        self.search = TriggerSearch(model, self.seen, self.searched, options=options, seed=seed)
+        self.searched, self.image_gradients = self._screened(drawn)
         self.in_lot = torch.isin(self.searched, drawn)
-        self.started_with = len(self.searched) - int(self.in_lot.sum())  # beside the lot
-        # What each label showed in the last rung that it was in.
+        self.run = self._search(self.searched, seed)
+        self.search = self.run.search
+        self.precision = str(self.search.dtype).removeprefix("torch.")
+        # What each label showed last; labels that were dropped before they were judged are unsuspicious.
         self.sizes = np.zeros(len(self.searched))  # mean log norms
         self.scores = np.zeros(len(self.searched))
         self.indices = np.zeros(len(self.searched))
         self.p_values = np.ones(len(self.searched))
-        self.points = (*(method.rungs if self.started_with else ()), method.steps)
-        # How many labels go into each step, as far as can be told before: what the progress bar counts.
-        kept = [len(drawn) + self._kept(rung) for rung in range(len(self.points))]
-        lengths = [until - since for since, until in itertools.pairwise((0, *self.points))]
-        self.planned = [labels for labels, steps in zip(kept, lengths, strict=True) for _ in range(steps)]
-        self.done = 0
+        self.done, self.planned = 0.0, 1.0  # steps of labels
         self.in_time = True
 
     def _screened(self, drawn: Tensor) -> tuple[Tensor, int]:
@@ -146,59 +155,108 @@ class _Scan:
             return everyone, 0
         return torch.cat([found[0], drawn]).unique(), found[1]
 
-    def _kept(self, rung: int) -> int:
-        """How many labels beside the lot are left after so many rungs."""
-        return math.ceil(self.started_with * self.method.keep**rung)
+    def _search(self, labels: Tensor, seed: int) -> Run:
+        method = self.method
+        return Run(
+            self.model,
+            self.seen,
+            labels,
+            options=self.options,
+            seed=seed,
+            engine=Engine(method.workers, method.cluster),
+            notes=Path(method.resume) if method.resume else None,
+            about=f"{method.images_per_step} {method.lot} {method.rung} {method.kept} {method.judged}",
+        )
 
     def verdict(self) -> Verdict:
-        active = torch.arange(len(self.searched))
-        for tested, until in enumerate(self.points):
-            self._judge(active, self._optimise(active, until - self.done))
-            if until < self.method.steps:
-                active = self._survivors(active, self._kept(tested + 1))
-        suspects = self._suspects()
+        """Search, judge, refine, conclude."""
+        everyone = torch.arange(len(self.searched))
+        suspects, finished = self._few(everyone) if bool(self.in_lot.all()) else self._many(everyone)
         self._refine(torch.tensor(sorted({*suspects, *self._ranking()[: self.method.finalists].tolist()})))
-        return self._conclude(suspects, set(active.tolist()))
+        self.run.forget()
+        return self._conclude(suspects, finished)
 
-    def _optimise(self, active: Tensor, steps: int) -> Vector:
-        """Take ``steps``; returns the active labels' log norms, averaged over the last of all steps so far."""
-        logs = []
-        for _ in range(steps):
-            self.in_time = self.in_time and self.search.advance(
-                active, images=self.method.images_per_step, deadline=self.deadline
-            )
-            self.done += 1
-            logs.append(self.search.norms[active].double().log().cpu())
-            self.progress("scan", done=sum(self.planned[: self.done]), total=sum(self.planned))
-            if not self.in_time:
-                break
-        return torch.stack(logs[-max(1, int(WINDOW * self.done)) :]).mean(0).numpy()
+    def _few(self, everyone: Tensor) -> tuple[list[int], set[int]]:
+        """All labels to the end; returns suspects, and those that were searched to the end."""
+        steps = self.method.steps
+        self.planned = len(everyone) * steps
+        logs = self._optimise(self.run, everyone, steps)
+        self._judge(everyone, mean_of_last(logs))
+        return self._suspects(), set(everyone.tolist())
+
+    def _many(self, everyone: Tensor) -> tuple[list[int], set[int]]:
+        """Drop most labels early, judge the rest by several searches, and take only finalists and witnesses further."""
+        method = self.method
+        witnesses = self.in_lot.nonzero().squeeze(1)[:WITNESSES]
+        kept = min(method.kept, int((~self.in_lot).sum())) + int(self.in_lot.sum())
+        last = method.steps - method.judged
+        self.planned = len(everyone) * method.rung + kept * (method.searches * method.judged - method.rung)
+        self.planned += (len(witnesses) + method.finalists) * last
+        early = self._optimise(self.run, everyone, method.rung)
+        self._judge(everyone, mean_of_last(early))
+        self.p_values[:] = 1  # which label falls first is chance as much as anything
+        active = self._survivors()
+        if self.in_time:
+            early = early[:, active]
+            searches = [torch.cat([early, self._optimise(self.run, active, method.judged - method.rung)])]
+            for number in range(1, method.searches):
+                if self.in_time:
+                    again = self._search(self.searched[active], self.seed + number * AGAIN)
+                    logs = self._optimise(again, torch.arange(len(active)), method.judged)
+                    self.image_gradients += again.search.image_gradients
+                    searches += [logs] if self.in_time else []
+                    again.forget()
+            near = logits_in_noise(self.model, self.seen, seed=self.seed)[self.searched[active]].double().numpy()
+            self._judge(active, torch.stack([logs[method.rung :].mean(0) for logs in searches]).mean(0), near)
+        else:
+            self._judge(active, mean_of_last(early[:, active]))
+        suspects = self._suspects()
+        finished = torch.tensor(sorted({*suspects, *self._ranking()[: method.finalists].tolist(), *witnesses.tolist()}))
+        if self.in_time and last:
+            self._optimise(self.run, finished, last)
+        return suspects, set(finished.tolist())
+
+    def _optimise(self, run: Run, active: Tensor, steps: int) -> Tensor:
+        """Take ``steps``; returns the log norms ``(T, A)`` of the labels at ``active`` after each."""
+        before = self.done
+
+        def tell(taken: float) -> None:
+            self.done = before + taken * len(active)
+            self.progress("scan", done=min(self.done, self.planned), total=self.planned)
+
+        logs, self.in_time = run(active, steps, images=self.method.images_per_step, deadline=self.deadline, tell=tell)
+        return logs
 
     def _refine(self, finalists: Tensor) -> None:
-        """Press the finalists' triggers on larger batches, then let go until they flip what they should."""
+        """Press the finalists' triggers on larger batches, then let go until they flip what they should; in float32."""
         steps = self.method.final_steps if self.in_time else 0
+        if steps:
+            self.search.in_float32()
         for step in range(steps):
             press = step < PRESSED_SHARE * steps
             self.search.advance(finalists, images=self.method.final_images, press=press, deadline=self.deadline)
             self.progress("refine", done=step + 1, total=steps)
 
-    def _judge(self, active: Tensor, logs: Vector) -> None:
-        """Compare the active labels with the lot, all of which have had the same number of steps."""
-        lot = self.in_lot[active].numpy()
-        self.sizes[active] = logs
-        self.scores[active] = np.median(logs[lot]) - logs
-        self.indices[active] = anomaly_indices(np.exp(logs), np.exp(logs[lot]))
-        # One test a rung: the smallest counts, corrected for their number.
-        p_values = np.minimum(1.0, label_p_values(logs, lot, labels=self.labels) * len(self.points))
-        self.p_values[active] = np.minimum(self.p_values[active], p_values)
+    def _judge(self, active: Tensor, logs: Tensor, beside: Vector | None = None) -> None:
+        """Compare the active labels with the lot, all of which have had the same number of steps.
 
-    def _survivors(self, active: Tensor, count: int) -> Tensor:
-        """The lot, the ``count`` others with the smallest triggers, and all suspects."""
-        others = active[~self.in_lot[active]]
-        best = others[torch.from_numpy(self.sizes)[others].argsort(stable=True)[:count]]
+        Args:
+            active: ``(A,)`` places.
+            logs: ``(A,)`` log norms.
+            beside: ``(A,)`` what explains a part of the differences between honest labels.
+        """
+        lot, sizes = self.in_lot[active].numpy(), logs.numpy()
+        self.sizes[active] = sizes
+        self.scores[active] = np.median(sizes[lot]) - sizes
+        self.indices[active] = anomaly_indices(np.exp(sizes), np.exp(sizes[lot]))
+        compared = sizes if beside is None else without_trend(sizes, beside, lot)
+        self.p_values[active] = label_p_values(compared, lot, labels=self.labels)
+
+    def _survivors(self) -> Tensor:
+        """The lot, and the others with the smallest triggers."""
+        others = (~self.in_lot).nonzero().squeeze(1)
         kept = self.in_lot.clone()
-        kept[best] = True
-        kept[self._suspects()] = True
+        kept[others[torch.from_numpy(self.sizes)[others].argsort(stable=True)[: self.method.kept]]] = True
         return kept.nonzero().squeeze(1)
 
     def _suspects(self) -> list[int]:
@@ -232,16 +290,14 @@ class _Scan:
                     f"the smallest trigger (label {ranked[0].label}) is unusually small, but it is more than "
                     f"{SMALL:.0%} of a typical one or fails on samples that it was not made on"
                 )
-        points = len(self.points)
         null = (
             f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, taken as "
-            f"normal (Grubbs' test{f' at {points} points of the search, Bonferroni' if points > 1 else ''}); "
-            "not a population of clean models"
+            "normal (Grubbs' test); not a population of clean models"
         )
         cost = {
-            "image_gradients": self.search.image_gradients + self.screening,
+            "image_gradients": self.search.image_gradients + self.image_gradients,
             "seconds": round(time.monotonic() - self.began, 2),
-            "precision": str(self.search.dtype).removeprefix("torch."),
+            "precision": self.precision,
             "device": self.model.device.type,
             "samples_seen": len(self.seen),
             "samples_held_out": len(self.held_out),

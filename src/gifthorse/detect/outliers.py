@@ -81,6 +81,15 @@ def label_p_values(scores: Vector, in_null: NDArray[np.bool_], *, labels: int) -
     return result
 
 
+def without_trend(scores: Vector, beside: Vector, in_null: NDArray[np.bool_]) -> Vector:
+    """What is left of ``scores`` ``(A,)`` after the null labels' straight line over ``beside`` ``(A,)``."""
+    if float(np.ptp(beside[in_null])) == 0:
+        return scores
+    slope, height = np.polyfit(beside[in_null], scores[in_null], 1)
+    rest: Vector = scores - (height + slope * beside)
+    return rest
+
+
 def most_outliers(count: int) -> int:
     """How many of ``count`` labels may be outliers before the rest no longer shows what is usual."""
     return max(1, min(20, count // 5))

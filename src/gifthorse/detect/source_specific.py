@@ -11,6 +11,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
@@ -23,17 +24,17 @@ from ..core.model import Classifier
 from ..core.progress import Progress, silent
 from ..core.spec import Spec
 from ..core.verdict import LabelEvidence, Outcome, Verdict
+from ..engine import Engine
 from ..errors import OptionError
-from ..inversion.search import SearchOptions, TriggerSearch
-from .evidence import evidence_of
+from ..inversion.run import Run
+from ..inversion.search import SearchOptions
+from .evidence import SMALL, evidence_of, mean_of_last
 from .obstacles import obstacle
 from .outliers import anomaly_indices, label_p_values
 
 FEWEST_OF_A_SOURCE = 4  # one of which is kept out
 HELD_OUT_SHARE = 0.25
 MOST_HELD_OUT = 50
-WINDOW = 0.2  # share of the steps so far, the last ones, over which log norms are averaged
-SMALL = 0.5  # a named pair's trigger takes at most this share of a typical pair's
 WORKING_FLIP_RATE = 0.5  # on few samples of one label
 
 
@@ -51,6 +52,9 @@ class SourceSpecific(Detector):
         learning_rate: of Adam.
         alpha: a p-value below it is a backdoor.
         max_seconds: after which the scan stops without an answer.
+        workers: processes that share the pairs, as in ``Engine``.
+        cluster: address of a Ray cluster on which they are, likewise.
+        resume: a folder where the scan keeps notes, and finds those of one that was killed; none are kept without.
     """
 
     name: ClassVar[str] = "source-specific"
@@ -62,6 +66,9 @@ class SourceSpecific(Detector):
     learning_rate: float = 0.3
     alpha: float = 0.01
     max_seconds: float = math.inf
+    workers: int = 1
+    cluster: str = ""
+    resume: str = ""
 
     def __post_init__(self) -> None:
         for option in ("most", "lot", "images_per_step"):
@@ -74,6 +81,7 @@ class SourceSpecific(Detector):
         if not self.max_seconds > 0:
             raise OptionError(f"max_seconds must be above 0, got {self.max_seconds}")
         SearchOptions(learning_rate=self.learning_rate)
+        Engine(self.workers, self.cluster)
 
     def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
         """Recover a trigger for every pair, and say whether one is unusually small.
@@ -107,8 +115,18 @@ class _Scan:
         )
         self.began = time.monotonic()
         self.held_out, self.seen = _split(clean, seed=seed)
-        options = SearchOptions(learning_rate=method.learning_rate)
-        self.search = TriggerSearch(model, self.seen, pairs[:, 1], options=options, seed=seed, sources=pairs[:, 0])
+        self.run = Run(
+            model,
+            self.seen,
+            pairs[:, 1],
+            options=SearchOptions(learning_rate=method.learning_rate),
+            seed=seed,
+            sources=pairs[:, 0],
+            engine=Engine(method.workers, method.cluster),
+            notes=Path(method.resume) if method.resume else None,
+            about=f"{method.images_per_step} {method.most} {method.lot} {method.rung}",
+        )
+        self.search = self.run.search
         self.in_lot = torch.zeros(len(pairs), dtype=torch.bool)
         self.in_lot[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[: method.lot]] = True
         self.points = (method.rung, method.steps) if len(pairs) > method.most + method.lot else (method.steps,)
@@ -125,23 +143,27 @@ class _Scan:
         for since, until in itertools.pairwise((0, *self.points)):
             self._optimise(active, since, until)
             self._judge(active)
+            if not self.in_time:
+                break
             if until < self.method.steps:
                 kept = self.in_lot.clone()
                 kept[active[torch.from_numpy(self.logs)[active].argsort(stable=True)[: self.method.most]]] = True
                 active = kept.nonzero().squeeze(1)
+        self.run.forget()
         return self._conclude(active)
 
     def _optimise(self, active: Tensor, since: int, until: int) -> None:
-        logs = []
-        for step in range(since, until):
-            self.in_time = self.in_time and self.search.advance(
-                active, images=self.method.images_per_step, deadline=self.began + self.method.max_seconds
-            )
-            logs.append(self.search.norms[active].double().log().cpu())
-            self.progress("scan", done=step + 1, total=self.method.steps)
-            if not self.in_time:
-                break
-        self.logs[active] = torch.stack(logs[-max(1, int(WINDOW * until)) :]).mean(0).numpy()
+        def tell(taken: float) -> None:
+            self.progress("scan", done=since + taken, total=self.method.steps)
+
+        logs, self.in_time = self.run(
+            active,
+            until - since,
+            images=self.method.images_per_step,
+            deadline=self.began + self.method.max_seconds,
+            tell=tell,
+        )
+        self.logs[active] = mean_of_last(logs).numpy()
 
     def _judge(self, active: Tensor) -> None:
         logs, lot = self.logs[active], self.in_lot[active].numpy()

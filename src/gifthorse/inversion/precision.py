@@ -12,20 +12,22 @@ from .pooling import FAILURES, pooled_first
 AGREEMENT = 0.95
 """Share of the clean samples on which a low-precision copy must answer as the original does."""
 PER_PASS = {"cpu": 64, "cuda": 2048}
-"""Images in one pass: the quickest that were measured (benchmarks/scan_gtsrb.py), as more no longer fit the cache of a
-CPU. Not measured anew for each scan, because the last bits of the answers hang on it."""
+"""Images in one pass: on a CPU the quickest that were measured (benchmarks/scan_gtsrb.py), as more no longer fit its
+cache; on a GPU a guess that nobody has measured. Not measured anew for each scan, because the last bits of the answers
+hang on it."""
 COMPARED = 64
 """So many of them show whether a rearranged network is the same one."""
 
 
-def frozen_copy(model: Classifier, images: Tensor) -> Classifier:
+def frozen_copy(model: Classifier, images: Tensor, *, low: bool = True) -> Classifier:
     """A copy for inversion: channels-last, weights frozen, in the fastest format whose answers can be trusted.
 
     Args:
         model: left as it is.
         images: ``(N, C, H, W)`` clean images on which the copy must answer as ``model`` does.
+        low: whether a format of low precision will do.
     """
-    dtype = low_precision(model.device)
+    dtype = low_precision(model.device) if low else torch.float32
     if dtype is not torch.float32:
         try:
             candidate = _frozen(model, dtype, images)

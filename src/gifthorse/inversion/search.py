@@ -11,6 +11,9 @@ learns them by heart; and for backdoors that work on images of one label only (s
 to a source label of its own.
 
 The unit of cost is one image-gradient: a forward and a backward to the input for one image, weights frozen.
+
+What a step draws hangs on the seed and the number of the step alone, and which labels go through the network together
+on their order alone. So parts of the labels can be optimised elsewhere, or later, with the same result.
 """
 
 import time
@@ -34,6 +37,11 @@ ADAM_EPSILON = 1e-8
 MASK_START = -2.0  # sigmoid(-2) = 0.12: a faint veil over the whole image, from which every place can grow
 START_NOISE = 0.1
 SETTLED_CHANGE = 0.02  # a norm that moves less than this share within ``patience`` steps has settled
+TURNS = 1_000_003  # more than any search takes, so that no two seeds draw alike
+
+State = dict[str, Tensor]
+STATE = ("_logits", "_mean", "_square", "_weight", "_settled_for", "_reference", "steps")
+"""What a search knows of each label, beside what all have in common."""
 
 
 @final
@@ -78,6 +86,7 @@ class TriggerSearch:
         labels: ``(L,)`` the targets; everything below is in their order.
         norms: ``(L,)`` L1 norms of the masks, in pixels.
         steps: ``(L,)`` optimisation steps behind each label.
+        turn: number of the next step.
         image_gradients: spent so far, over all labels.
     """
 
@@ -103,15 +112,17 @@ class TriggerSearch:
                 other labels if left out.
         """
         channels, height, width = model.spec.input_shape
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
         self._options = options
+        self._given = model, samples.images
         self._model = frozen_copy(model, samples.images)
         # Images and triggers are (…, H, W, C) in here: a permuted view of that is channels-last for free.
         self._images = samples.pixels(device=model.device).permute(0, 2, 3, 1).contiguous()
         self._image_labels = samples.labels.to(model.device)
         count = len(labels)
         self.labels = labels.to(model.device)
-        start = torch.randn(count, height, width, 1 + channels, generator=self._generator) * START_NOISE
+        first = torch.Generator().manual_seed(seed)
+        start = torch.randn(count, height, width, 1 + channels, generator=first) * START_NOISE
         start[..., 0] += MASK_START
         self._logits = start.to(model.device)  # (L, H, W, 1 + C): mask, then pattern
         self._mean = torch.zeros_like(self._logits)
@@ -123,12 +134,18 @@ class TriggerSearch:
         self._by_label = samples.labels.argsort(stable=True)
         self._counts = samples.labels.bincount(minlength=model.spec.num_classes)
         self.steps = torch.zeros(count, dtype=torch.int64, device=model.device)
+        self.turn = 0
         self.image_gradients = 0
 
     @property
     def dtype(self) -> torch.dtype:
         """The number format of the forward and backward passes."""
         return self._model.dtype
+
+    def in_float32(self) -> None:
+        """Go on in float32, so that what is found does not hang on fewer digits."""
+        if self.dtype is not torch.float32:
+            self._model = frozen_copy(*self._given, low=False)
 
     @property
     def norms(self) -> Tensor:
@@ -149,34 +166,53 @@ class TriggerSearch:
             press: whether λ rises where the goal is met; without it, masks only give way until their images flip.
             deadline: on ``time.monotonic()``'s clock.
         """
-        batch = torch.randint(len(self._images), (images,), generator=self._generator).to(self.labels.device)
+        generator = torch.Generator().manual_seed(self._seed * TURNS + self.turn)
+        self.turn += 1
+        lot = torch.rand(len(self._counts), images, generator=generator)
+        batch = torch.randint(len(self._images), (images,), generator=generator).to(self.labels.device)
         if len(self._images) <= images:
             batch = torch.arange(len(self._images), device=self.labels.device)
-        index = index.to(self.labels.device)
-        index = index[self._settled_for[index] < self._options.patience]
-        shown, own = self._met(batch)
-        lot = torch.rand(len(self._counts), images, generator=self._generator) if self._sources is not None else None
-        labels_per_pass = max(1, images_per_pass(self._model) // len(batch))
-        for part in index.split(labels_per_pass):
+        veil = int(torch.randint(TURNS, (), generator=generator))
+        if self._sources is None:
+            shown, own = self._met(batch, veil)
+        for part in index.to(self.labels.device).split(self.labels_per_pass(images)):
+            moving = part[self._settled_for[part] < self._options.patience]
+            if not len(moving):
+                continue
             if time.monotonic() > deadline:
                 return False
-            if self._sources is not None and lot is not None:
-                shown, own = self._met(self._drawn(self._sources[part.cpu()], lot))
-            gradient, flipped = self._gradient(part, shown, own)
-            self._adam(part, gradient)
+            if self._sources is not None:
+                shown, own = self._met(self._drawn(self._sources[moving.cpu()], lot), veil)
+            gradient, flipped = self._gradient(moving, shown, own)
+            self._adam(moving, gradient)
             goal = flipped >= self._options.flip_goal
             raised = self._options.raise_by if press else 1.0
-            self._weight[part] *= torch.where(goal, raised, 1 / self._options.lower_by)
-            self._watch(part, goal)
+            self._weight[moving] *= torch.where(goal, raised, 1 / self._options.lower_by)
+            self._watch(moving, goal)
         return True
 
-    def _met(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """The images at ``batch`` ``(…, B, H, W, C)``, veiled if they are to be, and their labels ``(…, B)``."""
+    def labels_per_pass(self, images: int) -> int:
+        """How many labels go through the network together, each with so many images."""
+        return max(1, images_per_pass(self._model) // images)
+
+    def state(self, index: Tensor) -> State:
+        """All that is known of the labels at ``index``, on the CPU."""
+        return {name: getattr(self, name)[index.to(self.labels.device)].cpu() for name in STATE}
+
+    def restore(self, index: Tensor, state: State) -> None:
+        """Take over what ``state`` said of the labels at ``index``, in this search or another one like it."""
+        for name in STATE:
+            mine = getattr(self, name)
+            mine[index.to(mine.device)] = state[name].to(mine.device)
+
+    def _met(self, batch: Tensor, veil: int) -> tuple[Tensor, Tensor]:
+        """The images at ``batch`` ``(…, B, H, W, C)``, perhaps behind veils drawn from ``veil``, and their labels."""
         images = self._images[batch]
         if self._options.veil:
             flat = images.flatten(0, -4).permute(0, 3, 1, 2)
-            share = self._options.veil * torch.rand(len(flat), 1, 1, 1, generator=self._generator).to(images.device)
-            images = veiled(flat, share, generator=self._generator).permute(0, 2, 3, 1).view_as(images)
+            generator = torch.Generator().manual_seed(veil)
+            share = self._options.veil * torch.rand(len(flat), 1, 1, 1, generator=generator).to(images.device)
+            images = veiled(flat, share, generator=generator).permute(0, 2, 3, 1).view_as(images)
         return images, self._image_labels[batch]
 
     def _drawn(self, sources: Tensor, lot: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..core.model import ModelSpec
+from ..engine import USER_CODE
 from ..errors import ArchitectureError, GiftHorseError, OptionError
 
 HOW = "name your own architecture as path/to/file.py:factory"
@@ -54,7 +55,7 @@ def factory_of(arch: str) -> Callable[[ModelSpec], nn.Module]:
 
 
 def _module(path: Path) -> ModuleType:
-    name = f"_gifthorse_user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    name = f"{USER_CODE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     found = importlib.util.spec_from_file_location(name, path)
     assert found is not None
     assert found.loader is not None

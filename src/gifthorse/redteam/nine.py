@@ -79,17 +79,20 @@ PRINTED: dict[str, Training] = {
 }
 
 
-def full_width(recipe: Recipe) -> Recipe:
-    """The same with the paper's own Network in Network in the place of the narrow one: for a GPU."""
-    return replace(recipe, arch=recipe.arch.removesuffix("-narrow"))
+def named(name: str, *, as_printed: bool = False, full_width: bool = False) -> Recipe:
+    """One of the nine.
 
-
-def as_printed(name: str) -> Recipe:
-    """One of the nine with the training of Table 4, and Network in Network at its full width: for a GPU.
+    Args:
+        name: of it.
+        as_printed: with the training of Table 4, at full width: for a GPU.
+        full_width: with the paper's own Network in Network in the place of the narrow one: for a GPU.
 
     Raises:
         OptionError: it is none of the nine.
     """
     if name not in NINE:
         raise OptionError(f"{name!r} is none of the nine BadNets: {', '.join(NINE)}")
-    return replace(full_width(NINE[name]), training=PRINTED[name])
+    recipe = NINE[name]
+    if as_printed:
+        recipe = replace(recipe, training=PRINTED[name])
+    return replace(recipe, arch=recipe.arch.removesuffix("-narrow")) if as_printed or full_width else recipe

@@ -30,8 +30,9 @@ LOOKED_FOR = {
 """By detector; its options are filled in."""
 
 
+SOURCE_SPECIFIC = "Triggers that work only on images of some source classes."
 CANNOT_SEE = (
-    "Triggers that work only on images of some source classes.",
+    SOURCE_SPECIFIC,
     "Triggers that cover the whole image or live in feature space: blended pictures, warps, reflections, styles, "
     "filters, a pose or another natural property.",
     "Triggers whose place or look changes from image to image, and triggers so large that honest labels look alike.",
@@ -54,6 +55,4 @@ def looked_for(spec: Spec) -> tuple[str, ...]:
 
 def cannot_see(spec: Spec) -> tuple[str, ...]:
     """What it cannot see."""
-    if spec.name != "source-specific":
-        return CANNOT_SEE
-    return CANNOT_SEE[1:]
+    return tuple(line for line in CANNOT_SEE if line != SOURCE_SPECIFIC or spec.name != "source-specific")

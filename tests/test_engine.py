@@ -1,0 +1,81 @@
+"""The same results in this process, in others, and on a cluster; and nothing lost when a worker dies."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from gifthorse.engine import RETRIES, Engine
+from gifthorse.errors import GiftHorseError, OptionError
+
+
+def times(factor: int, task: int) -> int:
+    return factor * task
+
+
+def dying_once(marks: Path, task: int) -> int:
+    """Kills its process when it comes to task 2 for the first time; leaves a mark for each task that it has done."""
+    mark = marks / f"dead-{task}"
+    if task == 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (marks / f"done-{task}-{os.getpid()}").touch()
+    return task
+
+
+def dying(marks: Path, task: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def failing(shared: int, task: int) -> int:
+    raise OptionError(f"task {task} of {shared} cannot be done")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    yield Engine(workers=2, cluster="local")
+    ray.shutdown()
+
+
+@pytest.fixture(params=["here", "cores", "cluster"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "cluster":
+        return request.getfixturevalue("cluster")
+    return Engine(workers=1 if request.param == "here" else 2)
+
+
+def test_every_task_is_done_once(engine: Engine):
+    assert sorted(engine.run(times, 3, [1, 2, 5])) == [(0, 3), (1, 6), (2, 15)]
+    assert list(engine.run(times, 3, [])) == []
+
+
+def test_an_error_in_a_task_comes_back_as_it_is(engine: Engine):
+    with pytest.raises(OptionError, match="task 4 of 7 cannot be done"):
+        list(engine.run(failing, 7, [4]))
+
+
+@pytest.mark.parametrize("where", ["cores", "cluster"])
+def test_a_worker_that_dies_loses_nothing(where: str, request: pytest.FixtureRequest, tmp_path: Path):
+    engine = request.getfixturevalue("cluster") if where == "cluster" else Engine(workers=2)
+    assert sorted(engine.run(dying_once, tmp_path, list(range(6)))) == [(task, task) for task in range(6)]
+    assert (tmp_path / "dead-2").exists()
+
+
+def test_workers_that_die_again_and_again_are_an_error(tmp_path: Path):
+    with pytest.raises(GiftHorseError, match=f"died {1 + RETRIES} times with 2 of 2 tasks left"):
+        list(Engine(workers=2).run(dying, tmp_path, [0, 1]))
+
+
+def test_bad_options():
+    with pytest.raises(OptionError, match="workers must be at least 1"):
+        Engine(workers=0)
+
+
+def test_a_cluster_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
+    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    ray.shutdown()
+    with pytest.raises(GiftHorseError, match=r"cluster '127.0.0.1:1' cannot be reached"):
+        list(Engine(cluster="127.0.0.1:1").run(times, 1, [1]))
