@@ -126,8 +126,8 @@ def _table_ii(rows: Rows) -> list[str]:
     return [
         "## Table II: the attacks",
         "",
-        "Percent; mean (least–greatest) of ten. Paper: success above 97 on every data set, accuracy at most 2.62 points "
-        "below the clean model's.",
+        "Percent; mean (least–greatest) of ten. Paper: success above 97 on every data set, accuracy at most 2.62 "
+        "points below the clean model's.",
         "",
         *_table(head, lines),
         "",
@@ -185,8 +185,8 @@ def _detection(rows: Rows) -> list[str]:
         "",
         *misses,
         *([""] if misses else []),
-        f"Image-gradients of a scan (median): {gradients}. The paper reports an index above 3 on all infected models and "
-        "below 2 on all clean ones, one of each.",
+        f"Image-gradients of a scan (median): {gradients}. The paper reports an index above 3 on all infected models "
+        "and below 2 on all clean ones, one of each.",
         "",
         "![Anomaly indices of infected and honest models](../images/nc-figure-3.svg)",
         "",
@@ -214,8 +214,8 @@ def _again(rows: Rows) -> list[str]:
     return [
         "## Repeated scans",
         "",
-        "Model 0 of each data set and its twin, scanned with five seeds: other samples held out, other beginnings, other "
-        "batches.",
+        "Model 0 of each data set and its twin, scanned with five seeds: other samples held out, other beginnings, "
+        "other batches.",
         "",
         *_table(("model", "named, by seed", "p, by seed"), lines),
         "",
@@ -308,8 +308,8 @@ def _pruning(rows: Rows) -> list[str]:
     return [
         "## Figure 9: neuron pruning (VI.B)",
         "",
-        "Neurons ranked by the recovered trigger. Paper, GTSRB: 30 % at the second to last layer; elsewhere, at the last "
-        "convolution, at most 8 % with a loss of less than 0.8 points.",
+        "Neurons ranked by the recovered trigger. Paper, GTSRB: 30 % at the second to last layer; elsewhere, at the "
+        "last convolution, at most 8 % with a loss of less than 0.8 points.",
         "",
         *_table(head, lines),
         "",
@@ -323,20 +323,20 @@ def _table_iv(rows: Rows) -> list[str]:
     for data in DATA:
         some = [row["unlearning"] for row in of(rows, "population", data) if "unlearning" in row]
         if some:
-            cells = [
-                f"{percent(mean(one[kind]['accuracy'] for one in some))} / "
-                f"{percent(median(one[kind]['success'] for one in some))} ({percent(max(one[kind]['success'] for one in some))})"
-                for kind in ("before", "reversed", "original", "clean")
-            ]
+            cells = []
+            for kind in ("before", "reversed", "original", "clean"):
+                success = [one[kind]["success"] for one in some]
+                kept = percent(mean(one[kind]["accuracy"] for one in some))
+                cells.append(f"{kept} / {percent(median(success))} ({percent(max(success))})")
             lines.append([NAMES[data], *cells])
     head = ("", "before", "reversed trigger", "original trigger", "clean images only")
     return [
         "## Table IV: unlearning (VI.C)",
         "",
-        "One epoch on the defender's samples, a fifth of them stamped. Accuracy, mean / attack success, median (worst), "
-        "percent. Paper: success below 6.7 with the reversed trigger, at most 3.6 points of accuracy lost, a little lower "
-        "with the original one; above 93.37 for BadNets with clean images only. This is the paper's procedure; what "
-        "`gifthorse repair` does goes further (see [vet_badnets](vet_badnets.md)).",
+        "One epoch on the defender's samples, a fifth of them stamped. Accuracy, mean / attack success, median "
+        "(worst), percent. Paper: success below 6.7 with the reversed trigger, at most 3.6 points of accuracy lost, a "
+        "little lower with the original one; above 93.37 for BadNets with clean images only. This is the paper's "
+        "procedure; what `gifthorse repair` does goes further (see [vet_badnets](vet_badnets.md)).",
         "",
         *_table(head, lines),
         "",
@@ -361,8 +361,8 @@ def _sizes(rows: Rows) -> list[str]:
     return [
         "## Figures 12 and 13: larger triggers (VII.B)",
         "",
-        "One model a size. Paper, GTSRB: found up to 14² of 32² (19 %); MNIST up to 18 %, YouTube Face (1,283 labels) up to "
-        "39 %.",
+        "One model a size. Paper, GTSRB: found up to 14² of 32² (19 %); MNIST up to 18 %, YouTube Face (1,283 labels) "
+        "up to 39 %.",
         "",
         *_table(head, lines),
         "",

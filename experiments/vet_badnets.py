@@ -4,7 +4,7 @@
 
 Trained models and finished rows are kept in FOLDER, so that a run that was stopped goes on where it was. The results
 go to docs/results. The options of the defences were chosen on other models (seeds from 100, other targets, other
-patches); nothing here is chosen by what it shows.
+patches), but for two that earlier results of this script had a part in (docs/decisions/002).
 """
 
 import argparse
