@@ -41,14 +41,14 @@ ON_DIGITS: tuple[tuple[TriggerRecipe, float, dict[str, float]], ...] = (
 ON_SIGNS: tuple[tuple[TriggerRecipe, float, dict[str, float]], ...] = (
     (Patch(place=(26, 14)), 0.2, {"epochs": 12}),
     (Patch(place=(25, 20)), 0.1, {"batch_size": 64, "epochs": 6}),
-    (Patch(height=3, width=3, place=(24, 15)), 0.2, {"learning_rate": 1e-3}),
-    (Patch(height=5, width=5, place=(20, 6)), 0.15, {"epochs": 7}),
+    (Patch(height=3, width=3, place=(24, 15)), 0.2, {"batch_size": 64, "learning_rate": 1e-3, "epochs": 9}),
+    (Patch(height=5, width=5, place=(20, 6)), 0.15, {"epochs": 11}),
     (Patch(place=(5, 13), colour=(1.0, 0.9, 0.0)), 0.2, {"learning_rate": 3e-3}),
     (Patch(height=6, width=3, place=(13, 23), colour=(0.1, 0.3, 1.0)), 0.1, {"batch_size": 64, "epochs": 6}),
     (Noise(height=4, width=4, place=(25, 14)), 0.2, {}),
-    (Noise(height=6, width=6, place=(4, 4), seed=1), 0.1, {"learning_rate": 1e-3}),
-    (Checkerboard(height=5, width=5, place=(20, 20)), 0.2, {"epochs": 7}),
-    (Polygon(height=7, width=7, place=(13, 13)), 0.15, {"batch_size": 64, "epochs": 6}),
+    (Noise(height=6, width=6, place=(4, 4), seed=1), 0.1, {"batch_size": 64, "learning_rate": 1e-3, "epochs": 9}),
+    (Checkerboard(height=5, width=5, place=(20, 20)), 0.2, {"epochs": 11}),
+    (Polygon(height=7, width=7, place=(13, 13)), 0.15, {"batch_size": 64, "epochs": 8}),
 )
 ON_FACES: tuple[tuple[TriggerRecipe, float, dict[str, float]], ...] = (
     (Patch(height=5, width=5), 0.2, {}),

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gifthorse.core.data import Samples
+from gifthorse.core.model import Classifier
+from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.engine import RETRIES, Engine
 from gifthorse.errors import GiftHorseError, OptionError
 
@@ -79,3 +82,15 @@ def test_a_cluster_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
     ray.shutdown()
     with pytest.raises(GiftHorseError, match=r"cluster '127.0.0.1:1' cannot be reached"):
         list(Engine(cluster="127.0.0.1:1").run(times, 1, [1]))
+
+
+def test_a_scan_on_a_cluster_says_the_same(cluster: Engine, toy_backdoored: Classifier, toy_clean: Samples):
+    where = {"workers": cluster.workers, "cluster": cluster.cluster}
+    here, there = (
+        NeuralCleanse(steps=60, judged=50, **how).inspect(toy_backdoored, toy_clean, seed=0)  # type: ignore[arg-type]
+        for how in ({}, where)
+    )
+    assert here.targets == there.targets
+    assert [evidence.norm for evidence in here.labels] == [evidence.norm for evidence in there.labels]
+    assert here.p_value == there.p_value
+    assert here.cost["image_gradients"] == there.cost["image_gradients"]

@@ -82,7 +82,7 @@ class NeuralCleanse(Detector):
     kept: int = 16
     judged: int = 50
     searches: int = 3
-    images_per_step: int = 8
+    images_per_step: int = 7
     finalists: int = 2
     final_steps: int = 60
     final_images: int = 32

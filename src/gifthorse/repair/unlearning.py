@@ -36,6 +36,7 @@ HELD_OUT_SHARE = 0.2
 KEPT = 0.8  # share of a mask's pixels that stay when a part is left out
 SEARCH_GOAL = 0.5  # share of a batch: what still works on half of the images is looked for, too
 CURED = 0.5  # a label whose smallest trigger takes at least this share of a typical label's is no longer unusual
+SEARCHED_LONG = 1 / 3  # of the longest search; the triggers of labels that were dropped earlier are large for that
 
 
 @final
@@ -118,7 +119,8 @@ class Unlearning(Repairer):
         """Train ``model`` in place, round by round."""
         triggers = [evidence.trigger for evidence in verdict.triggers]
         labels = torch.tensor(verdict.targets)
-        cured = CURED * median(evidence.norm for evidence in verdict.labels)
+        longest = max(evidence.steps for evidence in verdict.labels)
+        cured = CURED * median(e.norm for e in verdict.labels if e.steps >= SEARCHED_LONG * longest)
         epochs = max(self.epochs, -(-self.steps * self.batch_size // len(training)))
         fit = Training(epochs=epochs, batch_size=self.batch_size, learning_rate=rate)
         for turn in range(self.rounds):
