@@ -214,7 +214,7 @@ def _again(rows: Rows) -> list[str]:
     return [
         "## Repeated scans",
         "",
-        "Model 0 of each data set and its twin, scanned with five seeds: other samples held out, other beginnings, "
+        "Model 0 of each data set and its twin, scanned with four seeds: other samples held out, other beginnings, "
         "other batches.",
         "",
         *_table(("model", "named, by seed", "p, by seed"), lines),

@@ -12,7 +12,7 @@ from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
-from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.detect.neural_cleanse import NeuralCleanse, steps_before_the_fall
 from gifthorse.errors import DataError, OptionError
 from gifthorse.load import load_model
 
@@ -45,8 +45,7 @@ def test_labels_are_dropped_early_but_not_the_planted_one(
 ):
     verdict = NeuralCleanse(**MANY).inspect(toy_backdoored, toy_clean, seed=0)  # type: ignore[arg-type]
     steps = {evidence.label: evidence.steps for evidence in verdict.labels}
-    assert min(steps.values()) == 40
-    assert sorted(steps.values())[2] == 70  # of the lot; two of five were dropped
+    assert sorted(steps.values())[:3] == [40, 40, 70]  # two of five were dropped
     assert steps[toy_implant.label_map.target] > 110  # type: ignore[attr-defined]
     assert verdict.targets == (toy_implant.label_map.target,)  # type: ignore[attr-defined]
     assert "7 of 12 labels" in verdict.null
@@ -62,7 +61,7 @@ def test_log_norms_are_averaged_over_searches(toy_honest: Classifier, toy_clean:
         NeuralCleanse(**MANY | {"searches": count}).inspect(toy_honest, toy_clean, seed=0)  # type: ignore[arg-type]
         for count in (1, 3, 3)
     )
-    judged = 10 * (110 - 40) * 8  # image-gradients of the seven and the three in one search
+    judged = 10 * 70 * 7  # image-gradients of the seven and the three in one search, at most
     assert one.cost["image_gradients"] < three.cost["image_gradients"] <= one.cost["image_gradients"] + 2 * judged
     assert three.p_value == thrice.p_value != one.p_value
 
@@ -179,3 +178,13 @@ def test_real_model_of_others(shared_data):
     verdict = NeuralCleanse().inspect(model, samples, seed=0)
     assert (verdict.outcome, verdict.targets) == (Outcome.BACKDOOR_FOUND, (1,))
     assert verdict.p_value < 0.05
+
+
+def test_the_fall_of_the_typical_label_by_hand():
+    norms = torch.tensor([40.0, 60, 80, 90, 95, 98, 99, 100, 100, 99, 98, 92, 89, 70, 50])
+    logs = torch.stack([norms.log(), norms.log() - 1, norms.log() + 1], 1)
+    assert steps_before_the_fall(logs) == 12  # 89 is the first below nine tenths of 100
+    assert steps_before_the_fall(logs[:12]) == 12
+    assert steps_before_the_fall(logs.flip(0)[:5]) == 5  # it rises
+    falling = torch.linspace(100, 50, 15).log()[:, None]
+    assert steps_before_the_fall(falling) == 10  # not before there are steps to average over

@@ -11,7 +11,6 @@ from gifthorse.detect.outliers import (
     label_p_values,
     lower_p_value,
     most_outliers,
-    without_trend,
 )
 
 
@@ -87,12 +86,3 @@ def test_too_few_labels_give_nan():
 
 def test_most_outliers_leaves_a_majority():
     assert [most_outliers(count) for count in (5, 10, 43, 1283)] == [1, 2, 8, 20]
-
-
-def test_what_the_null_shows_of_another_number_is_taken_out():
-    beside = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 10.0, 3.0])
-    scores = 5 - 2 * beside
-    scores[5:] -= 4  # one of these two is in the null, and does not tilt the line
-    null = np.array([True] * 6 + [False])
-    assert without_trend(scores, beside, null) == pytest.approx([0, 0, 0, 0, 0, -4, -4])
-    assert np.array_equal(without_trend(scores, np.ones(7), null), scores)

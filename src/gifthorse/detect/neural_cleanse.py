@@ -28,12 +28,12 @@ from ..core.verdict import LabelEvidence, Outcome, Verdict
 from ..engine import Engine
 from ..errors import OptionError
 from ..inversion.run import Run
-from ..inversion.screen import logits_in_noise, screened
+from ..inversion.screen import screened
 from ..inversion.search import SearchOptions
 from ..metrics import clopper_pearson
 from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
 from .obstacles import obstacle
-from .outliers import Vector, anomaly_indices, label_p_values, without_trend
+from .outliers import anomaly_indices, label_p_values
 
 NEAR = 0.05  # a p-value from here down to alpha is no finding, and is worth saying
 HELD_OUT_SHARE = 0.2
@@ -42,6 +42,8 @@ FEW_HELD_OUT = 20  # for a label that was dropped
 FEW = 32  # so few samples are joined by their mirror images and veiled, which makes accidental triggers rarer
 VEIL = 0.5
 PRESSED_SHARE = 2 / 3  # of the refinement; in the rest the masks only give way
+FALLEN = 0.9  # of its greatest norm: where the lot's typical label is below, the masks have begun to give way
+BEFORE = 10  # steps before that, and at the end, over which log norms are averaged
 WITNESSES = 8  # labels of the lot that are searched to the end with the finalists, to show what is usual there
 AGAIN = 7_919  # between the seeds of two searches
 
@@ -59,7 +61,7 @@ class NeuralCleanse(Detector):
             logits.
         rung: steps after which only ``kept`` of them go on, those with the smallest triggers.
         kept: so many.
-        judged: steps after which these are judged by the lot; only finalists go on.
+        judged: steps after which these are judged by the lot, and from which only finalists go on.
         searches: from different beginnings, over which log norms are averaged.
         images_per_step: that each label meets in a step.
         finalists: labels whose trigger is refined at the end, beside those found.
@@ -95,9 +97,9 @@ class NeuralCleanse(Detector):
     resume: str = ""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rung < self.judged <= self.steps:
+        if not BEFORE <= self.rung < self.judged <= self.steps:
             raise OptionError(
-                f"rung and judged must rise from 1 to steps ({self.steps}), got {self.rung} and {self.judged}"
+                f"rung and judged must rise from {BEFORE} to steps ({self.steps}), got {self.rung} and {self.judged}"
             )
         for option in ("screened", "kept", "searches", "images_per_step", "lot", "finalists", "final_images"):
             if not getattr(self, option) >= 1:
@@ -196,20 +198,19 @@ class _Scan:
         self._judge(everyone, mean_of_last(early))
         self.p_values[:] = 1  # which label falls first is chance as much as anything
         active = self._survivors()
+        logs = early[:, active]
         if self.in_time:
-            early = early[:, active]
-            searches = [torch.cat([early, self._optimise(self.run, active, method.judged - method.rung)])]
-            for number in range(1, method.searches):
+            logs = torch.cat([logs, self._optimise(self.run, active, method.judged - method.rung)])
+        searches = [logs]
+        for number in range(1, method.searches):
+            if self.in_time:
+                again = self._search(self.searched[active], self.seed + number * AGAIN)
+                found = self._optimise(again, torch.arange(len(active)), method.judged)
+                self.image_gradients += again.search.image_gradients
+                again.forget()
                 if self.in_time:
-                    again = self._search(self.searched[active], self.seed + number * AGAIN)
-                    logs = self._optimise(again, torch.arange(len(active)), method.judged)
-                    self.image_gradients += again.search.image_gradients
-                    searches += [logs] if self.in_time else []
-                    again.forget()
-            near = logits_in_noise(self.model, self.seen, seed=self.seed)[self.searched[active]].double().numpy()
-            self._judge(active, torch.stack([logs[method.rung :].mean(0) for logs in searches]).mean(0), near)
-        else:
-            self._judge(active, mean_of_last(early[:, active]))
+                    searches.append(found)
+        self._judge_twice(active, torch.stack(searches))
         suspects = self._suspects()
         finished = torch.tensor(sorted({*suspects, *self._ranking()[: method.finalists].tolist(), *witnesses.tolist()}))
         if self.in_time and last:
@@ -237,20 +238,22 @@ class _Scan:
             self.search.advance(finalists, images=self.method.final_images, press=press, deadline=self.deadline)
             self.progress("refine", done=step + 1, total=steps)
 
-    def _judge(self, active: Tensor, logs: Tensor, beside: Vector | None = None) -> None:
-        """Compare the active labels with the lot, all of which have had the same number of steps.
-
-        Args:
-            active: ``(A,)`` places.
-            logs: ``(A,)`` log norms.
-            beside: ``(A,)`` what explains a part of the differences between honest labels.
-        """
+    def _judge(self, active: Tensor, logs: Tensor) -> None:
+        """Compare the active labels with the lot, all of which have had the same number of steps."""
         lot, sizes = self.in_lot[active].numpy(), logs.numpy()
         self.sizes[active] = sizes
         self.scores[active] = np.median(sizes[lot]) - sizes
         self.indices[active] = anomaly_indices(np.exp(sizes), np.exp(sizes[lot]))
-        compared = sizes if beside is None else without_trend(sizes, beside, lot)
-        self.p_values[active] = label_p_values(compared, lot, labels=self.labels)
+        self.p_values[active] = label_p_values(sizes, lot, labels=self.labels)
+
+    def _judge_twice(self, active: Tensor, searches: Tensor) -> None:
+        """Judge by log norms ``(S, T, A)`` of several searches, before the lot's masks fall, and at the end."""
+        mean = searches.mean(0)
+        lot = self.in_lot[active]
+        fall = steps_before_the_fall(mean[:, lot])
+        early = label_p_values(mean[max(0, fall - BEFORE) : fall].mean(0).numpy(), lot.numpy(), labels=self.labels)
+        self._judge(active, mean[-BEFORE:].mean(0))
+        self.p_values[active] = np.minimum(1, 2 * np.minimum(early, self.p_values[active]))  # Bonferroni
 
     def _survivors(self) -> Tensor:
         """The lot, and the others with the smallest triggers."""
@@ -290,9 +293,10 @@ class _Scan:
                     f"the smallest trigger (label {ranked[0].label}) is unusually small, but it is more than "
                     f"{SMALL:.0%} of a typical one or fails on samples that it was not made on"
                 )
+        twice = "" if bool(self.in_lot.all()) else " at two points of the search, Bonferroni"
         null = (
             f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, taken as "
-            "normal (Grubbs' test); not a population of clean models"
+            f"normal (Grubbs' test{twice}); not a population of clean models"
         )
         cost = {
             "image_gradients": self.search.image_gradients + self.image_gradients,
@@ -316,6 +320,17 @@ class _Scan:
             anomaly_index=float(self.indices[place]),
             p_value=float(self.p_values[place]),
         )
+
+
+def steps_before_the_fall(logs: Tensor) -> int:
+    """The steps before the typical label's norm fell, from the log norms ``(T, lot)`` of the lot; else all of them.
+
+    Until then the masks of honest labels grow, and a short cut already gives way; later, all of them differ much.
+    """
+    typical = logs.median(1).values
+    fallen = (typical < typical.cummax(0).values + math.log(FALLEN)).nonzero().squeeze(1)
+    later = fallen[fallen >= BEFORE]
+    return int(later[0]) if len(later) else len(logs)
 
 
 def _works(evidence: LabelEvidence) -> bool:

@@ -2,15 +2,14 @@
 
 Sources: Wang et al., "Neural Cleanse", IEEE S&P 2019, section IV (median absolute deviation); Grubbs, "Sample criteria
 for testing outlying observations", Annals of Mathematical Statistics 1950; Rosner, "Percentage points for a
-generalized ESD many-outlier procedure", Technometrics 1983 (removing outliers one after the other); Sen, "Estimates of
-the regression coefficient based on Kendall's tau", Journal of the American Statistical Association 1968.
+generalized ESD many-outlier procedure", Technometrics 1983 (removing outliers one after the other).
 """
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import median_abs_deviation, theilslopes
+from scipy.stats import median_abs_deviation
 from scipy.stats import t as t_distribution
 
 Vector = NDArray[np.float64]
@@ -80,18 +79,6 @@ def label_p_values(scores: Vector, in_null: NDArray[np.bool_], *, labels: int) -
     result = np.ones(len(scores))
     result[order] = np.minimum.accumulate(np.nan_to_num(p_values, nan=1.0)[::-1])[::-1]
     return result
-
-
-def without_trend(scores: Vector, beside: Vector, in_null: NDArray[np.bool_]) -> Vector:
-    """What is left of ``scores`` ``(A,)`` after the null labels' straight line over ``beside`` ``(A,)``.
-
-    The slope is the median of those between two labels (Theil and Sen), as a backdoored label may be among them.
-    """
-    if float(np.ptp(beside[in_null])) == 0:
-        return scores
-    line = theilslopes(scores[in_null], beside[in_null])
-    rest: Vector = scores - (line.intercept + line.slope * beside)
-    return rest
 
 
 def most_outliers(count: int) -> int:

@@ -19,9 +19,6 @@ from .veil import veiled
 IMAGES = 8
 VEILS = 4  # for each image
 SHARE = 0.6  # of the veil in what is seen; chosen on face recognisers of our own, between 0.4 and 0.85
-NOISE = 0.85  # share of noise in images that hardly show anything
-NOISY = 8  # of them for each image
-COUNTED = 64  # images for that, at most
 LOGIT_PLACES = 0.25  # of the places go to the labels whose clean logits are highest
 
 
@@ -64,14 +61,3 @@ def clean_logits(model: Classifier, samples: Samples) -> Tensor:
     standard = (logits - logits.mean(1, keepdim=True)) / logits.std(1, keepdim=True).clamp_min(1e-12)
     others = torch.ones_like(standard).scatter_(1, samples.labels[:, None], 0)
     return (standard * others).sum(0) / others.sum(0).clamp_min(1)
-
-
-def logits_in_noise(model: Classifier, samples: Samples, *, seed: int) -> Tensor:
-    """``(K,)`` mean logit of each label on images almost lost in noise: how near it is to where such images end.
-
-    Of honest labels, those that are near need smaller triggers, and that explains half of what their norms differ by.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    images = samples.take(min(len(samples), COUNTED), seed=seed).pixels()
-    shown = [(1 - NOISE) * images + NOISE * torch.rand(images.shape, generator=generator) for _ in range(NOISY)]
-    return torch.stack([model.predict(each).mean(0) for each in shown]).mean(0)
