@@ -3,8 +3,9 @@
     python benchmarks/scan_many_labels.py [--labels N …] [--plot FILE.svg] [--threads N]
 
 DeepID with random weights and so many outputs, and eight random faces, each with the label that the network gives it.
-One process for each number, so that each has its own peak of memory. The ratio to the paper's way is one of
-image-gradients: 1,000 steps of 32 images for each label.
+One process for each number, so that each has its own peak of memory, which is mostly that of Python and its libraries.
+Beside the image-gradients stand those of the paper's way, 1,000 steps of 32 images for each label. The plot has the
+numbers of one run; seconds on a shared machine are noisy.
 """
 
 import argparse
