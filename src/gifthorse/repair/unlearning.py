@@ -45,7 +45,7 @@ class Unlearning(Repairer):
     """Fine-tuning with recovered triggers.
 
     Attributes:
-        rounds: of fine-tuning; between them the triggers are searched for again.
+        rounds: of fine-tuning, at most; between them the triggers are searched for again.
         search_steps: of each of those searches.
         search_images: that each label meets in a step of them.
         epochs: passes over the clean samples in a round.
@@ -126,8 +126,10 @@ class Unlearning(Repairer):
         for turn in range(self.rounds):
             if turn > 0:
                 again = self._search(model, training, labels, seed=seed + turn)
-                triggers += [trigger for trigger in again if trigger.norm < cured]
-
+                small = [trigger for trigger in again if trigger.norm < cured]
+                if not small:
+                    return  # going on would teach the network to tell these triggers from the attacker's
+                triggers += small
             part = prefixed(progress, f"round {turn + 1}")
             fit(model, training, seed=seed + turn, progress=part, change=partial(self._stamped, tuple(triggers)))
 
