@@ -10,6 +10,7 @@ ones too, within the accuracy budget, on samples that no training has seen.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -92,16 +93,21 @@ class Unlearning(Repairer):
         triggers = verdict.triggers
         wide = tuple(replace(evidence, trigger=grown(evidence.trigger)) for evidence in triggers)
         judge = Judge(model, unseen, triggers, accuracy_budget=self.accuracy_budget, gone=self.gone)
+
+        def left(candidate: Classifier) -> float:
+            """The largest share of unseen samples that a recovered trigger turns, grown or not."""
+            return max(max(flip_rates(candidate, unseen, forms).values()) for forms in (triggers, wide))
+
         best: tuple[tuple[bool, bool, float], Classifier] | None = None
         for attempt, rate in enumerate(self.learning_rates):
             candidate = copy.deepcopy(model).requires_grad_(True)
             try:
                 part = prefixed(progress, f"repair {attempt + 1}")
-                self._unlearn(candidate, training, verdict, rate, seed=seed, progress=part)
+                self._unlearn(candidate, training, verdict, rate, left, seed=seed, progress=part)
             except DivergedError:
                 continue  # a gentler rate came before, or none will do
             kept = judge.keeps(candidate)
-            flips = max(max(flip_rates(candidate, unseen, forms).values()) for forms in (triggers, wide))
+            flips = left(candidate)
             merit = (kept, flips <= self.gone, -flips if kept else accuracy(candidate, unseen))
             if best is None or merit > best[0]:
                 best = merit, candidate
@@ -114,9 +120,17 @@ class Unlearning(Repairer):
         )
 
     def _unlearn(
-        self, model: Classifier, training: Samples, verdict: Verdict, rate: float, *, seed: int, progress: Progress
+        self,
+        model: Classifier,
+        training: Samples,
+        verdict: Verdict,
+        rate: float,
+        left: Callable[[Classifier], float],
+        *,
+        seed: int,
+        progress: Progress,
     ) -> None:
-        """Train ``model`` in place, round by round."""
+        """Train ``model`` in place, round by round, until nothing small is found and what was found is lost."""
         triggers = [evidence.trigger for evidence in verdict.triggers]
         labels = torch.tensor(verdict.targets)
         longest = max(evidence.steps for evidence in verdict.labels)
@@ -127,7 +141,7 @@ class Unlearning(Repairer):
             if turn > 0:
                 again = self._search(model, training, labels, seed=seed + turn)
                 small = [trigger for trigger in again if trigger.norm < cured]
-                if not small:
+                if not small and left(model) <= self.gone:
                     return  # going on would teach the network to tell these triggers from the attacker's
                 triggers += small
             part = prefixed(progress, f"round {turn + 1}")
