@@ -83,4 +83,4 @@ def label_p_values(scores: Vector, in_null: NDArray[np.bool_], *, labels: int) -
 
 def most_outliers(count: int) -> int:
     """How many of ``count`` labels may be outliers before the rest no longer shows what is usual."""
-    return max(1, min(20, count // 5))
+    return max(1, min(20, 3 * count // 10))
