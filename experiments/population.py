@@ -64,8 +64,8 @@ ON_FACES: tuple[tuple[TriggerRecipe, float, dict[str, float]], ...] = (
 )
 VARIED = {"mnist": ON_DIGITS, "gtsrb": ON_SIGNS, "faces": ON_FACES}
 
-SIZES = {"mnist": (2, 4, 6, 8, 10, 12, 14), "gtsrb": (8, 12, 16), "faces": (6, 12, 18, 25)}
-INFECTED = {"mnist": (1, 2, 3, 4, 5), "gtsrb": (4, 8), "faces": (4, 8, 12)}
+SIZES = {"mnist": (2, 4, 6, 8, 10, 12, 14), "gtsrb": (8, 14), "faces": (6, 12, 18, 25)}
+INFECTED = {"mnist": (1, 2, 3, 4, 5), "gtsrb": (8,), "faces": (4, 8)}
 NINE_PLACES = tuple((row, column) for row in (2, 12, 22) for column in (2, 12, 22))
 
 
