@@ -38,6 +38,11 @@ def of(rows: Rows, kind: str, data: str) -> Rows:
     return [row for row in rows if (row["kind"], row["data"]) == (kind, data)]
 
 
+def present(rows: Rows) -> list[str]:
+    """The data sets that have rows."""
+    return [data for data in DATA if any(row["data"] == data for row in rows)]
+
+
 def percent(rate: float) -> str:
     """``0.98512`` as ``98.5``."""
     return f"{100 * rate:.1f}"
@@ -78,6 +83,7 @@ def _table(head: Iterable[str], lines: Iterable[Iterable[object]]) -> list[str]:
 def _page(rows: Rows) -> list[str]:
     return [
         *INTRODUCTION.splitlines(),
+        "",
         *_table_ii(rows),
         *_detection(rows),
         *_again(rows),
@@ -109,7 +115,7 @@ the same norms, so that only the rule differs. Rates carry 95 % Clopper-Pearson 
 
 def _table_ii(rows: Rows) -> list[str]:
     lines = []
-    for data in DATA:
+    for data in present(rows):
         some = of(rows, "population", data)
         success, own, twin = ([row[key] for row in some] for key in ("success", "accuracy", "twin_accuracy"))
         first = [one[0] for one in success]
@@ -136,7 +142,7 @@ def _table_ii(rows: Rows) -> list[str]:
 
 def _detection(rows: Rows) -> list[str]:
     lines = []
-    for data in DATA:
+    for data in present(rows):
         some = of(rows, "population", data)
         count = len(some)
         lines.append(
@@ -170,13 +176,13 @@ def _detection(rows: Rows) -> list[str]:
     misses = [
         f"- Missed by ours: {row['name']} ({', '.join(row['triggers'])}, {row['pixels'][0]:.0f} pixels, target "
         f"{row['targets'][0]}, p = {row['scan']['p_value']:.2g}, named {row['scan']['targets'] or 'none'})."
-        for data in DATA
+        for data in present(rows)
         for row in of(rows, "population", data)
         if not only_found(row)
     ]
     gradients = ", ".join(
         f"{NAMES[data]} {median(row['scan']['cost']['image_gradients'] for row in of(rows, 'population', data)):,.0f}"
-        for data in DATA
+        for data in present(rows)
     )
     return [
         "## Figures 3 and 4: detection",
@@ -205,9 +211,9 @@ def _detection(rows: Rows) -> list[str]:
 
 def _again(rows: Rows) -> list[str]:
     lines = []
-    for data in DATA:
-        (row,) = (row for row in of(rows, "population", data) if "again" in row)
-        for name, scans in row["again"].items():
+    for data in present(rows):
+        again = next((row["again"] for row in of(rows, "population", data) if "again" in row), {})
+        for name, scans in again.items():
             named = [", ".join(map(str, scan["targets"])) or "none" for scan in scans]
             spread = ", ".join(f"{scan['p_value']:.2g}" for scan in scans)
             lines.append([f"{NAMES[data]}, {name}", " · ".join(named), spread])
@@ -224,7 +230,7 @@ def _again(rows: Rows) -> list[str]:
 
 def _table_iii(rows: Rows) -> list[str]:
     lines = []
-    for data in DATA:
+    for data in present(rows):
         some = [row["identification"] for row in of(rows, "population", data) if "identification" in row]
         if not some:
             continue
@@ -259,7 +265,7 @@ def _table_iii(rows: Rows) -> list[str]:
 
 def _filter(rows: Rows) -> list[str]:
     lines = []
-    for data in DATA:
+    for data in present(rows):
         some = [row["filter"] for row in of(rows, "population", data) if "filter" in row]
         if some:
             rates = np.array([one["false_negatives"] for one in some])
@@ -291,7 +297,7 @@ def _filter(rows: Rows) -> list[str]:
 
 def _pruning(rows: Rows) -> list[str]:
     lines = []
-    for data in DATA:
+    for data in present(rows):
         for row in of(rows, "population", data):
             for layer, points in row.get("pruning", {}).items():
                 gone = next((point for point in points if point["flip_rates"][1] <= 0.01), None)
@@ -320,7 +326,7 @@ def _pruning(rows: Rows) -> list[str]:
 
 def _table_iv(rows: Rows) -> list[str]:
     lines = []
-    for data in DATA:
+    for data in present(rows):
         some = [row["unlearning"] for row in of(rows, "population", data) if "unlearning" in row]
         if some:
             cells = []
@@ -354,7 +360,7 @@ def _sizes(rows: Rows) -> list[str]:
             f"{row['scan']['p_value']:.2g}",
             "yes" if only_found(row) else "no" if not row["scan"]["targets"] else f"named {row['scan']['targets']}",
         ]
-        for data in DATA
+        for data in present(rows)
         for row in of(rows, "size", data)
     ]
     head = ("data", "white square", "% of the image", "ASR", "index of the target", "p", "found by ours")
@@ -384,7 +390,7 @@ def _labels(rows: Rows) -> list[str]:
             f"{len(set(row['scan']['targets']) & set(row['targets']))} of {len(row['targets'])}",
             len(set(row["scan"]["targets"]) - set(row["targets"])),
         ]
-        for data in DATA
+        for data in present(rows)
         for row in of(rows, "labels", data)
     ]
     head = ("data", "infected labels", "least ASR", "least index of them", "p", "named by ours", "other labels named")
@@ -440,7 +446,7 @@ def _threshold(axes: Axes) -> None:
 def figure_3(rows: Rows) -> Figure:
     """Anomaly index of every model."""
     figure, (axes,) = _panels(1, width=6)
-    for place, data in enumerate(DATA):
+    for place, data in enumerate(present(rows)):
         some = of(rows, "population", data)
         for shift, colour, values in (
             (-0.15, INFECTED, [largest(row["scan"]) for row in some]),
@@ -449,7 +455,7 @@ def figure_3(rows: Rows) -> Figure:
             axes.plot([place + shift] * len(values), values, "o", color=colour, alpha=0.6, markersize=5)
             axes.plot([place + shift - 0.08, place + shift + 0.08], [median(values)] * 2, color=colour)
     _threshold(axes)
-    axes.set_xticks(range(len(DATA)), [NAMES[data] for data in DATA])
+    axes.set_xticks(range(len(present(rows))), [NAMES[data] for data in present(rows)])
     axes.set(
         ylabel="largest anomaly index", title="infected (red) and honest models; the line is the paper's threshold"
     )
@@ -458,8 +464,8 @@ def figure_3(rows: Rows) -> Figure:
 
 def figure_4(rows: Rows) -> Figure:
     """L1 norms of the labels of infected models."""
-    figure, panels = _panels(3)
-    for axes, data in zip(panels, DATA, strict=True):
+    figure, panels = _panels(len(present(rows)))
+    for axes, data in zip(panels, present(rows), strict=True):
         some = of(rows, "population", data)
         infected = [
             row["scan"]["norms"][str(target)]
@@ -479,7 +485,7 @@ def figure_4(rows: Rows) -> Figure:
 
 def figure_6(rows: Rows) -> Figure:
     """Original and recovered triggers."""
-    shown = [row for data in DATA for row in of(rows, "population", data) if row.get("recovered")]
+    shown = [row for data in present(rows) for row in of(rows, "population", data) if row.get("recovered")]
     figure = Figure(figsize=(1.5 * max(2, len(shown)), 3.3), layout="constrained")
     panels = figure.subplots(2, max(1, len(shown)), squeeze=False)
     for column, row in zip(panels.T, shown, strict=False):
@@ -494,7 +500,7 @@ def figure_6(rows: Rows) -> Figure:
 def figure_8(rows: Rows) -> Figure:
     """False negatives over false positives."""
     figure, (axes,) = _panels(1, width=5)
-    for data in DATA:
+    for data in present(rows):
         rates = [row["filter"]["false_negatives"] for row in of(rows, "population", data) if "filter" in row]
         if rates:
             axes.plot(FALSE_POSITIVES, np.mean(rates, axis=0), "o-", color=COLOURS[data], label=NAMES[data])
@@ -505,7 +511,12 @@ def figure_8(rows: Rows) -> Figure:
 
 def figure_9(rows: Rows) -> Figure:
     """Accuracy and success while neurons are pruned."""
-    shown = [(row, layer) for data in DATA for row in of(rows, "population", data) for layer in row.get("pruning", {})]
+    shown = [
+        (row, layer)
+        for data in present(rows)
+        for row in of(rows, "population", data)
+        for layer in row.get("pruning", {})
+    ]
     shown = [(row, layer) for row, layer in shown if row["seed"] == 0]
     figure, panels = _panels(max(1, len(shown)), width=2.5)
     for axes, (row, layer) in zip(panels, shown, strict=False):
@@ -523,19 +534,19 @@ def figure_9(rows: Rows) -> Figure:
 def figure_11(rows: Rows) -> Figure:
     """Anomaly index of models with noise triggers."""
     figure, (axes,) = _panels(1, width=5)
-    for place, data in enumerate(DATA):
+    for place, data in enumerate(present(rows)):
         values = [index_of_targets(row) for row in of(rows, "population", data) if row["triggers"] == ["noise"]]
         axes.bar([place + 0.3 * number for number in range(len(values))], values, 0.25, color=COLOURS[data])
     _threshold(axes)
-    axes.set_xticks([place + 0.15 for place in range(len(DATA))], [NAMES[data] for data in DATA])
+    axes.set_xticks([place + 0.15 for place in range(len(present(rows)))], [NAMES[data] for data in present(rows)])
     axes.set(ylabel="anomaly index of the target")
     return figure
 
 
 def figure_12(rows: Rows) -> Figure:
     """L1 norms over the size of the trigger."""
-    figure, panels = _panels(3)
-    for axes, data in zip(panels, DATA, strict=True):
+    figure, panels = _panels(len(present(rows)))
+    for axes, data in zip(panels, present(rows), strict=True):
         some = of(rows, "size", data)
         sides = [int(row["name"].rpartition("-")[2]) for row in some]
         infected = [row["scan"]["norms"].get(str(row["targets"][0]), np.nan) for row in some]
@@ -553,7 +564,7 @@ def figure_12(rows: Rows) -> Figure:
 def figure_13(rows: Rows) -> Figure:
     """Anomaly index over the size of the trigger."""
     figure, (axes,) = _panels(1, width=5)
-    for data in DATA:
+    for data in present(rows):
         some = of(rows, "size", data)
         shares = [row["pixels"][0] / row["image_pixels"] for row in some]
         axes.plot(shares, [index_of_targets(row) for row in some], "o-", color=COLOURS[data], label=NAMES[data])
@@ -566,7 +577,7 @@ def figure_13(rows: Rows) -> Figure:
 def figure_15(rows: Rows) -> Figure:
     """Anomaly index over the number of infected labels."""
     figure, (axes,) = _panels(1, width=5)
-    for data in DATA:
+    for data in present(rows):
         some = of(rows, "labels", data)
         axes.plot(
             [len(row["targets"]) for row in some],
