@@ -35,6 +35,7 @@ from .judge import Judge, check_goals, flip_rates, held_out
 
 HELD_OUT_SHARE = 0.2
 KEPT = 0.8  # share of a mask's pixels that stay when a part is left out
+STRONG = 0.5  # of the mask's greatest value
 SEARCH_GOAL = 0.5  # share of a batch: what still works on half of the images is looked for, too
 CURED = 0.5  # a label whose smallest trigger takes at least this share of a typical label's is no longer unusual
 SEARCHED_LONG = 1 / 3  # of the longest search; the triggers of labels that were dropped earlier are large for that
@@ -165,12 +166,14 @@ class Unlearning(Repairer):
 
 
 def variant(trigger: MaskedPattern, generator: torch.Generator) -> MaskedPattern:
-    """With equal chances the trigger as it is, grown, or moved by up to a pixel with a part of its mask left out."""
-    kind = int(torch.randint(3, (), generator=generator))
+    """With equal chances the trigger as it is, grown, filled, or moved by up to a pixel with a part left out."""
+    kind = int(torch.randint(4, (), generator=generator))
     if kind == 0:
         return trigger
     if kind == 1:
         return grown(trigger)
+    if kind == 2:
+        return filled(trigger)
     down, right = (int(step) - 1 for step in torch.randint(3, (2,), generator=generator))
     kept = (torch.rand(trigger.mask.shape, generator=generator) < KEPT).float()
     mask = functional.pad(trigger.mask * kept, (1, 1, 1, 1))
@@ -189,3 +192,17 @@ def grown(trigger: MaskedPattern) -> MaskedPattern:
     weight = functional.avg_pool2d(trigger.mask, 3, stride=1, padding=1)
     colour = functional.avg_pool2d(trigger.mask * trigger.pattern, 3, stride=1, padding=1)
     return MaskedPattern(mask, torch.where(weight > 0, colour / weight.clamp_min(1e-6), trigger.pattern).clamp(0, 1))
+
+
+def filled(trigger: MaskedPattern) -> MaskedPattern:
+    """The smallest rectangle around the strong part of the mask, all of it in the trigger's mean colour.
+
+    What the search finds is a few pixels of the attacker's patch, with holes; a patch of one colour has none.
+    """
+    strong = trigger.mask[0] >= STRONG * trigger.mask.max()
+    rows, columns = strong.any(1).nonzero(), strong.any(0).nonzero()
+    mask = torch.zeros_like(trigger.mask)
+    mask[:, int(rows.min()) : int(rows.max()) + 1, int(columns.min()) : int(columns.max()) + 1] = trigger.mask.max()
+    weight = trigger.mask * strong
+    colour = (weight * trigger.pattern).sum((1, 2)) / weight.sum().clamp_min(1e-6)
+    return MaskedPattern(mask, colour[:, None, None].expand_as(trigger.pattern).contiguous())
