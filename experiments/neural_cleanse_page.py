@@ -84,6 +84,7 @@ def _page(rows: Rows) -> list[str]:
     return [
         *INTRODUCTION.splitlines(),
         "",
+        *_missing(rows),
         *_table_ii(rows),
         *_detection(rows),
         *_again(rows),
@@ -95,6 +96,11 @@ def _page(rows: Rows) -> list[str]:
         *_labels(rows),
         *_nine(rows),
     ]
+
+
+def _missing(rows: Rows) -> list[str]:
+    absent = [NAMES[data] for data in DATA if data not in present(rows)]
+    return [f"**Not run yet, and nothing is said of them below: {', '.join(absent)}.**", ""] if absent else []
 
 
 INTRODUCTION = """\
@@ -198,7 +204,7 @@ def _detection(rows: Rows) -> list[str]:
         "",
         "![Trigger sizes of infected and other labels](../images/nc-figure-4.svg)",
         "",
-        "Figure 6, the original trigger (left) and what the scan recovered (right), mask · pattern:",
+        "Figure 6, the original trigger (above) and what the scan recovered (below), mask · pattern:",
         "",
         "![Original and recovered triggers](../images/nc-figure-6.svg)",
         "",
