@@ -13,7 +13,7 @@ from gifthorse.core.verdict import Verdict
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.errors import DataError, OptionError
 from gifthorse.metrics import accuracy, attack_success_rate
-from gifthorse.repair.unlearning import Unlearning, grown, variant
+from gifthorse.repair.unlearning import Unlearning, filled, grown, variant
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +97,16 @@ def test_variants_are_triggers_of_the_same_size_and_colours():
 def test_bad_options(options: dict[str, float]):
     with pytest.raises(OptionError, match=next(iter(options))):
         Unlearning(**options)  # type: ignore[arg-type]
+
+
+def test_filled_is_the_rectangle_around_the_strong_part_in_its_mean_colour():
+    mask, pattern = torch.zeros(1, 5, 6), torch.rand(3, 5, 6)
+    mask[0, 1, 2], mask[0, 3, 4], mask[0, 0, 0] = 1.0, 0.6, 0.2  # the last is weak
+    pattern[:, 1, 2] = torch.tensor([1.0, 0.0, 0.5])
+    pattern[:, 3, 4] = torch.tensor([0.2, 0.8, 0.5])
+    found = filled(MaskedPattern(mask, pattern))
+    expected = torch.zeros(1, 5, 6)
+    expected[0, 1:4, 2:5] = 1.0
+    assert torch.equal(found.mask, expected)
+    assert found.pattern.shape == (3, 5, 6)
+    assert found.pattern[:, 2, 3].tolist() == pytest.approx([(1 + 0.6 * 0.2) / 1.6, 0.6 * 0.8 / 1.6, 0.5])

@@ -3,10 +3,10 @@
 Paper: Wang et al., "Neural Cleanse", IEEE S&P 2019, section VI.C (one epoch on 10 % of the training data, a fifth of
 it stamped).
 Differs: the recovered trigger is the smallest that works, often a part of the attacker's. So triggers are put on
-whole, grown, or moved and with a part left out; and after each round of fine-tuning the trigger search looks again for
-the same labels, and what it finds is unlearnt beside what was found before, until a label is about as hard to reach
-as the others are. Several learning rates are tried, and the first is taken that loses the recovered triggers, grown
-ones too, within the accuracy budget, on samples that no training has seen.
+whole, grown, filled to a rectangle, or moved and with a part left out; and after each round of fine-tuning the trigger
+search looks again for the same labels, and what it finds is unlearnt beside what was found before, until a label is
+about as hard to reach as the others are. Several learning rates are tried, and the first is taken that loses the
+recovered triggers, grown ones too, within the accuracy budget, on samples that no training has seen.
 """
 
 import copy
