@@ -1,9 +1,11 @@
 """The toy victim: 12×12 images of 12 classes, and a small network that learns them in a second."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,16 @@ from gifthorse.train import Training
 from gifthorse.triggers.patch import Patch
 
 torch.set_num_threads(1)  # the tests run side by side, and the toy is too small to share out
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tests_travel() -> None:
+    """Workers in other processes cannot import the tests' own functions and networks, so these go along by value."""
+    here = str(Path(__file__).parent)
+    for module in list(sys.modules.values()):
+        if str(getattr(module, "__file__", None) or "").startswith(here):
+            cloudpickle.register_pickle_by_value(module)
+
 
 TOY_SPEC = ModelSpec(input_shape=(3, 12, 12), num_classes=12)
 TOY_TARGET = 5

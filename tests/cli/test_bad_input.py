@@ -117,7 +117,6 @@ OPTIONS = [
     (["--max-seconds", "0"], ["--max-seconds"]),
     (["--workers", "0"], ["--workers"]),
     (["--workers", "2", "--detector", "neural-cleanse-2019"], ["--workers cannot be asked of", "neural-cleanse-2019"]),
-    (["--cluster", "127.0.0.1:1"], ["the cluster '127.0.0.1:1' cannot be reached"]),
     (["--detector", "ouija"], ["--detector 'ouija'", "neural-cleanse-2019"]),
     (["--detector", "neural-cleanse:lots=3"], ["--detector", "has no option 'lots'", "lot, "]),
     (["--out", "a-file"], ["a-file is a file", "--out"]),
