@@ -50,7 +50,7 @@ from gifthorse.triggers.patch import Patch
 QUICK_BADNETS = BadNets((Patch(height=2, width=2),), (AllToOne(5),))
 # Each method, set so that it is quick; the promises do not depend on it.
 QUICK = {
-    "neural-cleanse": NeuralCleanse(steps=14, rung=10, judged=14, lot=10, final_steps=3),
+    "neural-cleanse": NeuralCleanse(steps=14, rung=10, judged=12, lot=10, final_steps=3),
     "source-specific": SourceSpecificDetector(steps=6, rung=2, most=20, lot=20, images_per_step=2),
     "neural-cleanse-2019": NeuralCleanse2019(steps=8, images_per_step=8),
     "fine-tuning": FineTuning(),

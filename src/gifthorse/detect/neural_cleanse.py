@@ -214,16 +214,20 @@ class _Scan:
         suspects = self._suspects()
         finished = torch.tensor(sorted({*suspects, *self._ranking()[: method.finalists].tolist(), *witnesses.tolist()}))
         if self.in_time and last:
-            self._optimise(self.run, finished, last)
+            self._optimise(self.run, finished, last, worth=self.planned - self.done)  # a finalist can be a witness
         return suspects, set(finished.tolist())
 
-    def _optimise(self, run: Run, active: Tensor, steps: int) -> Tensor:
-        """Take ``steps``; returns the log norms ``(T, A)`` of the labels at ``active`` after each."""
+    def _optimise(self, run: Run, active: Tensor, steps: int, *, worth: float | None = None) -> Tensor:
+        """Take ``steps``; returns the log norms ``(T, A)`` of the labels at ``active`` after each.
+
+        All of them together are ``worth`` so much progress: as many steps of labels as they are, if left out.
+        """
         before = self.done
+        each = (len(active) * steps if worth is None else worth) / steps
 
         def tell(taken: float) -> None:
-            self.done = before + taken * len(active)
-            self.progress("scan", done=min(self.done, self.planned), total=self.planned)
+            self.done = before + taken * each
+            self.progress("scan", done=self.done, total=self.planned)
 
         logs, self.in_time = run(active, steps, images=self.method.images_per_step, deadline=self.deadline, tell=tell)
         return logs
