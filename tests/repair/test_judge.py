@@ -60,12 +60,12 @@ def test_a_repair_by_hand(weight, budget, accepted, reason, recovered):
 
 
 def test_samples_are_held_out(recovered):
-    unseen, rest = held_out(bright_is_one(), samples(), recovered({1: WHITE}), share=0.5, seed=0)
+    unseen, rest = held_out(bright_is_one(), samples(), share=0.5, seed=0)
     assert (len(unseen), len(rest)) == (2, 2)
     with pytest.raises(OptionError, match="nothing to repair"):
         held_out(bright_is_one(), samples(), recovered({}), share=0.5, seed=0)
     with pytest.raises(DataError, match="give at least 2"):
-        held_out(bright_is_one(), samples().subset(torch.tensor([0])), recovered({1: WHITE}), share=0.5, seed=0)
+        held_out(bright_is_one(), samples().subset(torch.tensor([0])), share=0.5, seed=0)
 
 
 @pytest.mark.parametrize("goals", [{"accuracy_budget": 1.0, "gone": 0.0}, {"gone": -0.1, "accuracy_budget": 0.0}])

@@ -37,7 +37,7 @@ class Repaired:
 
     Attributes:
         model: a new model; the one handed in is untouched.
-        accepted: whether it kept the accuracy budget and lost the recovered triggers.
+        accepted: whether it kept the accuracy budget and lost the recovered triggers, if there are any.
         reason: one sentence that says why.
         accuracy_before: on the held-out clean samples.
         accuracy_after: on the same samples.
@@ -61,15 +61,25 @@ class Repaired:
 
 
 class Repairer(ABC):
-    """Makes a new model that does not obey, from the model, clean samples and a verdict."""
+    """Makes a new model that does not obey, from the model, clean samples and a verdict.
+
+    Attributes:
+        needs_trigger: whether it can only work on a verdict that has recovered a trigger.
+    """
 
     name: ClassVar[str]
+    needs_trigger: ClassVar[bool] = True
 
     @abstractmethod
     def repair(
         self, model: Classifier, clean: Samples, verdict: Verdict, *, seed: int, progress: Progress = silent
     ) -> Repaired:
-        """A new classifier, chosen on clean samples that it was not trained on."""
+        """A new classifier, chosen on clean samples that it was not trained on.
+
+        Raises:
+            OptionError: it needs a trigger, and the verdict has none.
+            DataError: there are too few samples, or they do not fit the model.
+        """
 
 
 @final
@@ -123,9 +133,18 @@ class GuardState:
 
 
 class Filter(ABC):
-    """A recipe for a guard."""
+    """A recipe for a guard.
+
+    Attributes:
+        false_rejection_rate: share of clean inputs that the guard may reject, in (0, 1).
+    """
 
     name: ClassVar[str]
+    false_rejection_rate: float
+
+    @abstractmethod
+    def samples_needed(self) -> int:
+        """Clean samples from which calibration can promise the false rejection rate."""
 
     @abstractmethod
     def calibrate(

@@ -22,7 +22,7 @@ from ..core.spec import Spec
 from ..core.verdict import Verdict
 from ..errors import DataError, GuardFileError, OptionError
 from ..neurons import most_woken, neurons_in_front, second_to_last, top_share
-from .conformal import conformal_threshold, scores_needed
+from .conformal import conformal_threshold, promise, scores_needed
 
 FAINTEST = 1e-12  # the spread of neurons that are silent for all clean images may still be divided by
 
@@ -52,7 +52,7 @@ class ActivationFilter(Filter):
             raise OptionError(f"false_rejection_rate must be between 0 and 1, got {self.false_rejection_rate}")
 
     def samples_needed(self) -> int:
-        """Clean samples from which calibration can promise the false rejection rate."""
+        """Those of the profile, and those that set the threshold."""
         return self.profiled + scores_needed(self.false_rejection_rate)
 
     def calibrate(
@@ -88,9 +88,14 @@ class ActivationFilter(Filter):
         neurons = torch.stack(tops)
         averages = usual[:, neurons].mean(2)  # (profiled, triggers)
         tensors = {"neurons": neurons, "mean": averages.mean(0), "spread": averages.std(0)}
-        threshold = conformal_threshold(_scores(model, rest.images, tensors)[0], self.false_rejection_rate)
+        scores, _ = _scores(model, rest.images, tensors)
+        threshold = conformal_threshold(scores, self.false_rejection_rate)
         progress("guard", done=len(rest), total=len(rest))
-        facts = {"threshold": threshold, "calibrated_on": float(len(rest))}
+        facts = {
+            "threshold": threshold,
+            "calibrated_on": float(len(rest)),
+            "promised_false_rejection_rate": promise(scores, threshold),
+        }
         return self.restore(model, GuardState(Spec.of(self), seed, tensors, facts))
 
     def restore(self, model: Classifier, state: GuardState) -> Guard:

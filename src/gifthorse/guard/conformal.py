@@ -35,6 +35,15 @@ def conformal_threshold(scores: Tensor, rate: float) -> float:
     return threshold
 
 
+def promise(scores: Tensor, threshold: float) -> float:
+    """The probability, at most, with which a further clean input exceeds ``threshold``, whatever it was taken from.
+
+    Of ``n`` clean scores ``(n,)`` and the further one, each is equally likely to be any: ``(exceeding + 1) / (n + 1)``.
+    NaN exceeds every threshold.
+    """
+    return (int((~(scores <= threshold)).sum()) + 1) / (len(scores) + 1)
+
+
 def scores_needed(rate: float) -> int:
     """The fewest clean scores that can promise ``rate``: 19 for 5 %."""
     return max(1, math.ceil(1 / rate - ROUNDING) - 1)

@@ -2,12 +2,13 @@
 
 Paper: Gao et al., "STRIP: A Defence Against Trojan Attacks on Deep Neural Networks", ACSAC 2019, sections 4 and 5.
 Differs: the threshold is the empirical quantile that promises the false rejection rate for one further clean input
-(split conformal), where the paper fits a normal distribution; a blend is a weighted mean, so that pixels stay in
-[0, 1]; and entropy is in nats.
+(split conformal), unless the paper's normal distribution is asked for; a blend is a weighted mean, so that pixels stay
+in [0, 1]; and entropy is in nats.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from statistics import NormalDist
+from typing import ClassVar, Literal, final, get_args
 
 import torch
 from torch import Tensor
@@ -19,8 +20,11 @@ from ..core.progress import Progress, silent
 from ..core.spec import Spec
 from ..core.verdict import Verdict
 from ..errors import DataError, GuardFileError, OptionError
-from .conformal import conformal_threshold, scores_needed
+from .conformal import conformal_threshold, promise, scores_needed
 
+Threshold = Literal["conformal", "normal"]
+FEWEST_FOR_A_FIT = 20  # clean scores; a mean and a spread of fewer say little of a tail
+FAINTEST = 1e-12  # the spread of scores that are all the same
 BLENDS_PER_PASS = 512
 
 
@@ -30,15 +34,18 @@ class Strip(Filter):
     """Entropy under blending.
 
     Attributes:
-        overlays: clean images that each input is blended with.
+        overlays: clean images that each input is blended with: the paper's N.
         weight: of the overlay in the blend, in (0, 1); the input has the rest.
         false_rejection_rate: share of clean inputs that may be rejected, in (0, 1).
+        threshold: where the rate is read off: ``conformal``, the empirical quantile that keeps its promise whatever
+            the distribution, or ``normal``, the paper's, a normal distribution fitted to the entropies of clean inputs.
     """
 
     name: ClassVar[str] = "strip"
     overlays: int = 32
     weight: float = 0.5
     false_rejection_rate: float = 0.05
+    threshold: Threshold = "conformal"
 
     def __post_init__(self) -> None:
         if not self.overlays >= 1:
@@ -47,10 +54,14 @@ class Strip(Filter):
             raise OptionError(f"weight must be between 0 and 1, got {self.weight}")
         if not 0 < self.false_rejection_rate < 1:
             raise OptionError(f"false_rejection_rate must be between 0 and 1, got {self.false_rejection_rate}")
+        if self.threshold not in get_args(Threshold):
+            raise OptionError(f"threshold must be one of {', '.join(get_args(Threshold))}, got {self.threshold!r}")
 
     def samples_needed(self) -> int:
-        """Clean samples from which calibration can promise the false rejection rate."""
-        return self.overlays + scores_needed(self.false_rejection_rate)
+        """The overlays, and those that set the threshold."""
+        return self.overlays + (
+            scores_needed(self.false_rejection_rate) if self.threshold == "conformal" else FEWEST_FOR_A_FIT
+        )
 
     def calibrate(
         self, model: Classifier, clean: Samples, verdict: Verdict, *, seed: int, progress: Progress = silent
@@ -67,12 +78,18 @@ class Strip(Filter):
         # By lot, not evenly by class: the promise needs scores of images that are drawn as further inputs are.
         order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
         overlays, rest = clean.images[order[: self.overlays]], clean.images[order[self.overlays :]]
-        scores = []
+        parts = []
         for start in range(0, len(rest), 64):
-            scores.append(-blend_entropy(model, rest[start : start + 64], overlays, weight=self.weight))
+            parts.append(-blend_entropy(model, rest[start : start + 64], overlays, weight=self.weight))
             progress("guard", done=min(start + 64, len(rest)), total=len(rest))
-        threshold = conformal_threshold(torch.cat(scores), self.false_rejection_rate)
-        facts = {"threshold": threshold, "calibrated_on": float(len(rest))}
+        scores = torch.cat(parts)
+        find = conformal_threshold if self.threshold == "conformal" else normal_threshold
+        threshold = find(scores, self.false_rejection_rate)
+        facts = {
+            "threshold": threshold,
+            "calibrated_on": float(len(rest)),
+            "promised_false_rejection_rate": promise(scores, threshold),
+        }
         return self.restore(model, GuardState(Spec.of(self), seed, {"overlays": overlays}, facts))
 
     def restore(self, model: Classifier, state: GuardState) -> Guard:
@@ -108,6 +125,21 @@ class StripGuard(Guard):
     def state(self) -> GuardState:
         """What the guard was made from."""
         return self._state
+
+
+def normal_threshold(scores: Tensor, rate: float) -> float:
+    """The score that a normal distribution fitted to clean ``scores`` ``(n,)`` exceeds with probability ``rate``.
+
+    Raises:
+        DataError: a score is NaN, so there is nothing to fit.
+    """
+    if bool(scores.isnan().any()):
+        raise DataError(
+            f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN, and no normal distribution fits them; the "
+            "model answers NaN to ordinary images, so no guard can be made for it"
+        )
+    values = scores.double()
+    return NormalDist(float(values.mean()), max(float(values.std()), FAINTEST)).inv_cdf(1 - rate)
 
 
 def blend_entropy(model: Classifier, images: Tensor, overlays: Tensor, *, weight: float = 0.5) -> Tensor:

@@ -4,14 +4,17 @@ To add one: write its file, add its row to ``REPAIRERS``.
 """
 
 from ..core.defense import Repairer
+from .fine_pruning import FinePruning
 from .fine_tuning import FineTuning
 from .neuron_pruning import NeuronPruning
+from .pruning import Pruning
+from .threshold_pruning import ThresholdPruning
 from .unlearning import Unlearning
 
-__all__ = ["REPAIRERS", "FineTuning", "NeuronPruning", "Unlearning"]
+__all__ = [
+    "REPAIRERS", "FinePruning", "FineTuning", "NeuronPruning", "Pruning", "ThresholdPruning", "Unlearning",
+]  # fmt: skip
 
 REPAIRERS: dict[str, type[Repairer]] = {
-    FineTuning.name: FineTuning,
-    NeuronPruning.name: NeuronPruning,
-    Unlearning.name: Unlearning,
+    method.name: method for method in (FinePruning, FineTuning, NeuronPruning, Pruning, ThresholdPruning, Unlearning)
 }

@@ -2,7 +2,7 @@
 
 Paper: Wang et al., "Neural Cleanse", IEEE S&P 2019, section VI.C and the last column of Table IV: it undoes the Trojan
 Attack, which changed a few neurons, and hardly any BadNets.
-Differs: the triggers that were recovered, and samples that were held out, say whether it was enough.
+Differs: the triggers that were recovered, if there are any, and samples that were held out say whether it was enough.
 """
 
 from dataclasses import dataclass, replace
@@ -35,6 +35,7 @@ class FineTuning(Repairer):
     """
 
     name: ClassVar[str] = "fine-tuning"
+    needs_trigger: ClassVar[bool] = False
     epochs: int = ONE_EPOCH.epochs
     batch_size: int = ONE_EPOCH.batch_size
     learning_rate: float = ONE_EPOCH.learning_rate
@@ -51,11 +52,10 @@ class FineTuning(Repairer):
         """Train on clean samples; the verdict's triggers are looked at before and after.
 
         Raises:
-            OptionError: the verdict names no label.
             DataError: there are too few samples, or they do not fit the model.
             DivergedError: the loss or a weight became NaN or infinite.
         """
-        unseen, training = held_out(model, clean, verdict, share=HELD_OUT_SHARE, seed=seed)
+        unseen, training = held_out(model, clean, share=HELD_OUT_SHARE, seed=seed)
         judge = Judge(model, unseen, verdict.triggers, accuracy_budget=self.accuracy_budget, gone=self.gone)
         repaired = unlearn(model, training, fit=self._fit(), seed=seed, progress=prefixed(progress, "repair"))
         return judge.repaired(repaired, Spec.of(self), seed=seed, advice="use unlearning, which shows it the trigger")

@@ -12,19 +12,27 @@ from ..errors import OptionError
 from ..metrics import accuracy, flip_rate
 
 
-def held_out(
-    model: Classifier, clean: Samples, verdict: Verdict, *, share: float, seed: int
-) -> tuple[Samples, Samples]:
+def held_out(model: Classifier, clean: Samples, *, share: float, seed: int) -> tuple[Samples, Samples]:
     """The ``share`` of ``clean`` that a repair is judged on, and the rest, which it may use.
 
     Raises:
-        OptionError: the verdict names no label.
         DataError: there are fewer than two samples, or they do not fit the model.
     """
     clean.check_fits(model.spec)
-    if not verdict.triggers:
-        raise OptionError("the verdict names no backdoored label, so there is nothing to repair")
     return clean.split(share, seed=seed)
+
+
+def check_names_a_label(verdict: Verdict, method: str) -> None:
+    """A repair that shows the model a trigger needs one.
+
+    Raises:
+        OptionError: the verdict names no label.
+    """
+    if not verdict.triggers:
+        raise OptionError(
+            f"the verdict names no backdoored label, and {method} needs a recovered trigger; choose a repair that "
+            "needs none, such as fine-pruning"
+        )
 
 
 @final
@@ -45,7 +53,7 @@ class Judge:
         Args:
             model: as it came in.
             samples: clean, and used for nothing else.
-            triggers: that the verdict has recovered, at least one.
+            triggers: that the verdict has recovered; without any, accuracy is all that there is to look at.
             accuracy_budget: accuracy that may be lost, in [0, 1).
             gone: a trigger is lost if it turns at most this share of the samples.
         """
@@ -58,20 +66,22 @@ class Judge:
         return self._accuracy - accuracy(candidate, self._samples) <= self._accuracy_budget
 
     def cures(self, candidate: Classifier) -> bool:
-        """Whether no recovered trigger works on ``candidate`` any more."""
-        return max(flip_rates(candidate, self._samples, self._triggers).values()) <= self._gone
+        """Whether no recovered trigger works on ``candidate`` any more; True where none was recovered."""
+        return self._lost(flip_rates(candidate, self._samples, self._triggers))
+
+    def _lost(self, flips: dict[int, float]) -> bool:
+        return max(flips.values(), default=0.0) <= self._gone
 
     def repaired(self, candidate: Classifier, spec: Spec, *, seed: int, advice: str) -> Repaired:
         """The report on ``candidate``; ``advice`` is what would help where a trigger still works."""
         after, flips = accuracy(candidate, self._samples), flip_rates(candidate, self._samples, self._triggers)
-        kept, lost = self._accuracy - after <= self._accuracy_budget, max(flips.values()) <= self._gone
+        kept, lost = self._accuracy - after <= self._accuracy_budget, self._lost(flips)
         count = len(self._samples)
+        gone = "the recovered triggers no longer work" if flips else "no trigger is known that could be tried"
         if kept and lost:
-            reason = f"the recovered triggers no longer work, and accuracy on {count} held-out samples is kept"
+            reason = f"{gone}, and accuracy on {count} held-out samples is kept"
         elif lost:
-            reason = (
-                f"the recovered triggers no longer work, but accuracy fell by more than {self._accuracy_budget:.1%}"
-            )
+            reason = f"{gone}, but accuracy fell by more than {self._accuracy_budget:.1%}"
         else:
             reason = f"a recovered trigger still works; {advice}"
         return Repaired(

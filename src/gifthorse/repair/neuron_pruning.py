@@ -28,11 +28,13 @@ from ..core.verdict import Verdict
 from ..errors import OptionError
 from ..metrics import accuracy, flip_rate
 from ..neurons import answer_layer, most_woken, second_to_last
-from .judge import Judge, check_goals, held_out
+from .judge import Judge, check_goals, check_names_a_label, held_out
 
 SECOND_TO_LAST = "second-to-last"
 LAST_CONVOLUTION = "last-convolution"
 HELD_OUT_SHARE = 0.5  # ranking asks for fewer samples than a choice that is made again after every step
+
+Neurons = nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d
 
 
 @final
@@ -105,7 +107,8 @@ class NeuronPruning(Repairer):
             OptionError: the verdict names no label, the network has no such layer, or it gives the answers.
             DataError: there are too few samples, or they do not fit the model.
         """
-        unseen, ranked_on = held_out(model, clean, verdict, share=HELD_OUT_SHARE, seed=seed)
+        check_names_a_label(verdict, self.name)
+        unseen, ranked_on = held_out(model, clean, share=HELD_OUT_SHARE, seed=seed)
         judge = Judge(model, unseen, verdict.triggers, accuracy_budget=self.accuracy_budget, gone=self.gone)
         stamps = [evidence.trigger.apply for evidence in verdict.triggers]
         ranking = ranked(model, ranked_on, stamps, layer=self.layer)
@@ -145,10 +148,8 @@ def ranked(
     """
     if layer == LAST_CONVOLUTION:
         layer = last_convolution(model)
-    if layer != SECOND_TO_LAST and layer_of(model, layer) is answer_layer(model):
-        raise OptionError(
-            f"layer {layer!r} gives the answers, and pruning it would unlearn labels; choose one before it"
-        )
+    if layer != SECOND_TO_LAST:
+        check_not_the_answers(model, layer)
 
     def average(images: Tensor) -> Tensor:
         if layer == SECOND_TO_LAST:
@@ -157,6 +158,18 @@ def ranked(
 
     woken = torch.stack([average(stamp(clean.pixels())) for stamp in stamps])
     return Ranking(layer, tuple(most_woken(average(clean.images), woken).tolist()))
+
+
+def check_not_the_answers(model: Classifier, layer: str) -> None:
+    """A neuron of the last layer is a label.
+
+    Raises:
+        OptionError: the network has no such layer, or it gives the answers.
+    """
+    if layer_of(model, layer) is answer_layer(model):
+        raise OptionError(
+            f"layer {layer!r} gives the answers, and pruning it would unlearn labels; choose one before it"
+        )
 
 
 def pruned(model: Classifier, layer: str, neurons: Sequence[int]) -> Classifier:
@@ -175,8 +188,7 @@ def pruned(model: Classifier, layer: str, neurons: Sequence[int]) -> Classifier:
         if layer == SECOND_TO_LAST:
             answer_layer(copied).weight[:, chosen] = 0
             return copied
-        part = layer_of(copied, layer)
-        for module in (part, *_normalisations(copied, part)):
+        for module in makers(copied, layer):
             for tensor in (module.weight, module.bias, getattr(module, "running_mean", None)):
                 if tensor is not None:
                     tensor[chosen] = 0
@@ -218,10 +230,15 @@ def pruning_curve(
     return tuple(points)
 
 
-def _normalisations(model: Classifier, layer: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
-    """The batch normalisations that are given what ``layer`` gives."""
+def makers(model: Classifier, name: str) -> list[Neurons]:
+    """What makes the neurons of the layer of that name: itself, and the batch normalisations given its output.
+
+    Raises:
+        OptionError: the network has no such layer.
+    """
+    layer = layer_of(model, name)
     made: list[Tensor] = []
-    given: list[tuple[nn.BatchNorm1d | nn.BatchNorm2d, Tensor]] = []
+    given: list[tuple[Neurons, Tensor]] = []
     handles = [layer.register_forward_hook(lambda module, inputs, output: made.append(output))]
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -233,4 +250,4 @@ def _normalisations(model: Classifier, layer: nn.Module) -> list[nn.BatchNorm1d 
     finally:
         for handle in handles:
             handle.remove()
-    return [norm for norm, tensor in given if any(tensor is output for output in made)]
+    return [layer, *(norm for norm, tensor in given if any(tensor is output for output in made))]

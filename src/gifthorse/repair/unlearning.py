@@ -31,7 +31,7 @@ from ..errors import DivergedError, OptionError
 from ..inversion.search import SearchOptions, TriggerSearch
 from ..metrics import accuracy
 from ..train import Training
-from .judge import Judge, check_goals, flip_rates, held_out
+from .judge import Judge, check_goals, check_names_a_label, flip_rates, held_out
 
 HELD_OUT_SHARE = 0.2
 KEPT = 0.8  # share of a mask's pixels that stay when a part is left out
@@ -90,7 +90,8 @@ class Unlearning(Repairer):
             OptionError: the verdict names no label.
             DataError: there are too few samples, or they do not fit the model.
         """
-        unseen, training = held_out(model, clean, verdict, share=HELD_OUT_SHARE, seed=seed)
+        check_names_a_label(verdict, self.name)
+        unseen, training = held_out(model, clean, share=HELD_OUT_SHARE, seed=seed)
         triggers = verdict.triggers
         wide = tuple(replace(evidence, trigger=grown(evidence.trigger)) for evidence in triggers)
         judge = Judge(model, unseen, triggers, accuracy_budget=self.accuracy_budget, gone=self.gone)
