@@ -41,8 +41,11 @@ from gifthorse.guard import FILTERS
 from gifthorse.guard.activation_filter import ActivationFilter
 from gifthorse.guard.strip import Strip
 from gifthorse.repair import REPAIRERS
+from gifthorse.repair.fine_pruning import FinePruning
 from gifthorse.repair.fine_tuning import FineTuning
 from gifthorse.repair.neuron_pruning import NeuronPruning
+from gifthorse.repair.pruning import Pruning
+from gifthorse.repair.threshold_pruning import ThresholdPruning
 from gifthorse.repair.unlearning import Unlearning
 from gifthorse.train import Training
 from gifthorse.triggers.patch import Patch
@@ -54,7 +57,10 @@ QUICK = {
     "source-specific": SourceSpecificDetector(steps=6, rung=2, most=20, lot=20, images_per_step=2),
     "neural-cleanse-2019": NeuralCleanse2019(steps=8, images_per_step=8),
     "fine-tuning": FineTuning(),
+    "fine-pruning": FinePruning(step=0.1, epochs=1),
     "neuron-pruning": NeuronPruning(step=0.1),
+    "pruning": Pruning(step=0.1),
+    "threshold-pruning": ThresholdPruning(rounds=2, epochs=1),
     "unlearning": Unlearning(rounds=2, search_steps=3, epochs=1, steps=4),
     "activation-filter": ActivationFilter(profiled=40),
     "strip": Strip(overlays=4),

@@ -126,9 +126,12 @@ def _check_weights(model: Classifier) -> None:
 def _repair(
     model: Classifier, samples: Samples, verdict: Verdict, methods: Methods, *, seed: int, progress: Progress
 ) -> tuple[Repaired | None, Verdict | None]:
-    if verdict.outcome is not Outcome.BACKDOOR_FOUND or methods.repairer is None:
+    found = verdict.outcome is Outcome.BACKDOOR_FOUND
+    if methods.repairer is None or (methods.repairer.needs_trigger and not found):
         return None, None
     repaired = methods.repairer.repair(model, samples, verdict, seed=seed, progress=progress)
+    if not found:  # a scan that found nothing would find nothing again
+        return repaired, None
     after = _again(repaired, samples, methods, seed=seed, progress=progress)
     for _ in range(MORE_ROUNDS):
         if after.outcome is not Outcome.BACKDOOR_FOUND or not repaired.accepted:

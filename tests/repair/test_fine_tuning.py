@@ -35,9 +35,10 @@ def test_divergence_is_an_error_of_ours(toy_backdoored, toy_implant, toy_clean, 
         FineTuning(learning_rate=1e30).repair(toy_backdoored, toy_clean, recovered({5: toy_implant.trigger}), seed=0)
 
 
-def test_no_label_to_repair(toy_honest, toy_clean, recovered):
-    with pytest.raises(OptionError, match="names no backdoored label"):
-        FineTuning().repair(toy_honest, toy_clean, recovered({}), seed=0)
+def test_it_needs_no_trigger(toy_honest, toy_clean, recovered):
+    repaired = FineTuning().repair(toy_honest, toy_clean, recovered({}), seed=0)
+    assert repaired.accepted
+    assert repaired.reason.startswith("no trigger is known")
 
 
 @pytest.mark.parametrize(

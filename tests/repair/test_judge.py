@@ -9,7 +9,7 @@ from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.spec import Spec
 from gifthorse.core.trigger import MaskedPattern
 from gifthorse.errors import DataError, OptionError
-from gifthorse.repair.judge import Judge, check_goals, flip_rates, held_out
+from gifthorse.repair.judge import Judge, check_goals, check_names_a_label, flip_rates, held_out
 
 SPEC = ModelSpec(input_shape=(1, 1, 1), num_classes=2)
 WHITE = MaskedPattern(torch.ones(1, 1, 1), torch.ones(1, 1, 1))
@@ -59,13 +59,27 @@ def test_a_repair_by_hand(weight, budget, accepted, reason, recovered):
     assert judge.cures(candidate) == (weight == 0.5)
 
 
-def test_samples_are_held_out(recovered):
+def test_samples_are_held_out():
     unseen, rest = held_out(bright_is_one(), samples(), share=0.5, seed=0)
     assert (len(unseen), len(rest)) == (2, 2)
-    with pytest.raises(OptionError, match="nothing to repair"):
-        held_out(bright_is_one(), samples(), recovered({}), share=0.5, seed=0)
     with pytest.raises(DataError, match="give at least 2"):
         held_out(bright_is_one(), samples().subset(torch.tensor([0])), share=0.5, seed=0)
+
+
+def test_without_a_trigger_accuracy_is_all_there_is():
+    judge = Judge(bright_is_one(), samples(), (), accuracy_budget=0.1, gone=0.01)
+    assert judge.cures(bright_is_one())
+    kept = judge.repaired(bright_is_one(), Spec("some"), seed=0, advice="")
+    assert kept.accepted
+    assert kept.reason == "no trigger is known that could be tried, and accuracy on 4 held-out samples is kept"
+    assert (kept.flip_rate_before, kept.flip_rate_after) == ({}, {})
+    assert not judge.repaired(bright_is_one(0.5), Spec("some"), seed=0, advice="").accepted
+
+
+def test_what_needs_a_trigger_says_so(recovered):
+    check_names_a_label(recovered({1: WHITE}), "unlearning")
+    with pytest.raises(OptionError, match=r"unlearning needs a recovered trigger; choose .* fine-pruning"):
+        check_names_a_label(recovered({}), "unlearning")
 
 
 @pytest.mark.parametrize("goals", [{"accuracy_budget": 1.0, "gone": 0.0}, {"gone": -0.1, "accuracy_budget": 0.0}])

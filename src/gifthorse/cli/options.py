@@ -93,7 +93,8 @@ Repairer = Annotated[
     str,
     typer.Option(
         metavar="SPEC",
-        help="What repairs: unlearning, neuron-pruning or fine-tuning.",
+        help="What repairs: unlearning or neuron-pruning, with the trigger that was found; or, whatever the scan "
+        "finds, fine-pruning, pruning, threshold-pruning or fine-tuning.",
         rich_help_panel=METHOD_PANEL,
     ),
 ]
