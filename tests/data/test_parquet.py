@@ -81,7 +81,7 @@ def test_images_that_are_not_encoded(tmp_path):
 def test_images_that_are_paths(tmp_path):
     cells = pa.array([{"bytes": None, "path": "a.png"}], IMAGES)
     pq.write_table(pa.table({"image": cells, "label": [0]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a\.parquet: row 0: there are no image bytes; embed the images"):
+    with pytest.raises(DataError, match=r"a\.parquet: row 0: there are no image bytes; embed them"):
         load_parquet(tmp_path / "a.parquet")
 
 
