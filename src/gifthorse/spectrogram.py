@@ -1,8 +1,8 @@
 """Sound as an image: what a pixel of a spectrogram means, and what two sounds look like together.
 
-A second of sound at 8 kHz is an image ``(1, 64, 64)``. A column is a moment: a Hann window of 256 samples (32 ms), every
-125 samples (16 ms). A row is a band of 62.5 Hz, two bins of the FFT, from 4 kHz at the top down to 0; the bin at 0 Hz
-is left out. The power of a band is relative to a sine at full scale, whose bands add up to 1. A pixel is its level
+A second of sound at 8 kHz is an image ``(1, 64, 64)``. A column is a moment: a Hann window of 256 samples (32 ms),
+every 125 samples (16 ms). A row is a band of 62.5 Hz, two bins of the FFT, from 4 kHz at the top down to 0; the bin at
+0 Hz is left out. The power of a band is relative to a sine at full scale, whose bands add up to 1. A pixel is its level
 from -80 dB (black: silence) to 0 dB (white), as if there were noise of -80 dB in every band, so that a pixel can be
 turned back into power without a threshold.
 
@@ -51,7 +51,7 @@ def to_pixels(powers: Tensor) -> Tensor:
 
 def to_powers(pixels: Tensor) -> Tensor:
     """What ``to_pixels`` made ``pixels`` in [0, 1] from."""
-    return (10 ** ((pixels * RANGE_DB - RANGE_DB) / 10) - FLOOR).clamp_min(0)
+    return (torch.pow(10, (pixels - 1) * (RANGE_DB / 10)) - FLOOR).clamp_min(0)
 
 
 def superposed(first: Tensor, second: Tensor) -> Tensor:

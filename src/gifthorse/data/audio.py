@@ -7,7 +7,6 @@ shorter one has silence on both sides.
 import struct
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import NoReturn
 
 import numpy as np
 import torch
@@ -90,7 +89,7 @@ def decode_wav(data: bytes, name: str) -> Sound:
     samples = _numbers(frames, kind, width, name).reshape(-1, channels).mean(1)
     ratio = Fraction(RATE, rate).limit_denominator(_FINEST)
     if ratio != 1:
-        samples = resample_poly(samples, ratio.numerator, ratio.denominator)
+        samples = np.asarray(resample_poly(samples, ratio.numerator, ratio.denominator))
     return _one_second(samples)
 
 
@@ -104,42 +103,44 @@ def _one_second(samples: Sound) -> Sound:
 def _parts(data: bytes, name: str) -> tuple[int, int, int, int, bytes]:
     """Format, channels, rate, bytes of a sample, and the bytes of all samples."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        _refuse(name, "it does not begin as a WAV file")
+        raise _unreadable(name, "it does not begin as a WAV file")
     header, place = b"", 12
     while place + 8 <= len(data):
         chunk, size = struct.unpack_from("<4sI", data, place)
         place += 8
         if size > len(data) - place:
-            _refuse(name, f"it promises {size} bytes of {chunk!r}, and {len(data) - place} are there")
+            raise _unreadable(name, f"it promises {size} bytes of {chunk!r}, and {len(data) - place} are there")
         if chunk == b"fmt ":
             header = data[place : place + size]
         if chunk == b"data":
             return *_format(header, size, name), data[place : place + size]
         place += size + size % 2  # chunks begin at even places
-    _refuse(name, "it ends before its sound begins")
+    raise _unreadable(name, "it ends before its sound begins")
 
 
 def _format(header: bytes, size: int, name: str) -> tuple[int, int, int, int]:
     if len(header) < 16:
-        _refuse(name, "it does not say what its sound is like")
+        raise _unreadable(name, "it does not say what its sound is like")
     kind, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", header)
     if kind == _EXTENSIBLE and header[26:40] == _STANDARD:
         (kind,) = struct.unpack_from("<H", header, 24)
     if kind not in {_PCM, _FLOAT}:
-        _refuse(name, f"its format is {_KNOWN_AS.get(kind, f'number {kind}')}")
+        raise _unreadable(name, f"its format is {_KNOWN_AS.get(kind, f'number {kind}')}")
     if bits not in ({8, 16, 24, 32} if kind == _PCM else {32, 64}):
-        _refuse(name, f"a sample has {bits} bits")
+        raise _unreadable(name, f"a sample has {bits} bits")
     if not RATES[0] <= rate <= RATES[1]:
-        _refuse(name, f"its sampling rate is {rate} Hz, not from {RATES[0]} to {RATES[1]}")
+        raise _unreadable(name, f"its sampling rate is {rate} Hz, not from {RATES[0]} to {RATES[1]}")
     if channels == 0 or block != channels * bits // 8 or size % block:
-        _refuse(name, f"its header contradicts itself: {channels} channels of {bits} bits in {block} of {size} bytes")
+        raise _unreadable(
+            name, f"its header contradicts itself: {channels} channels of {bits} bits in {block} of {size} bytes"
+        )
     return kind, channels, rate, bits // 8
 
 
 def _numbers(frames: bytes, kind: int, width: int, name: str) -> Sound:
     """The samples ``(count,)``, 1 being full scale."""
     if kind == _FLOAT:
-        floats = np.frombuffer(frames, f"<f{width}").astype(np.float64)
+        floats: Sound = np.frombuffer(frames, f"<f{width}").astype(np.float64)
         if not bool((np.abs(floats) <= LOUDEST).all()):  # NaN comes here, too
             raise DataError(
                 f"{name}: samples that are floats must be finite and within ±{LOUDEST:g}, 1 being full scale; divide "
@@ -152,8 +153,9 @@ def _numbers(frames: bytes, kind: int, width: int, name: str) -> Sound:
         wide = np.zeros((len(frames) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(frames, np.uint8).reshape(-1, 3)
         frames, width = wide.tobytes(), 4
-    return np.frombuffer(frames, f"<i{width}").astype(np.float64) / 2 ** (8 * width - 1)
+    whole: Sound = np.frombuffer(frames, f"<i{width}").astype(np.float64)
+    return whole / 2 ** (8 * width - 1)
 
 
-def _refuse(name: str, why: str) -> NoReturn:
-    raise DataError(f"{name}: cannot be read as sound ({why}); replace or remove it. What is read: {READ}")
+def _unreadable(name: str, why: str) -> DataError:
+    return DataError(f"{name}: cannot be read as sound ({why}); replace or remove it. What is read: {READ}")

@@ -48,7 +48,8 @@ def choose_columns(names: Sequence[str], *, source: str) -> tuple[str, str]:
     if not samples or not labels:
         raise DataError(
             f"{source}: needs a column of images ({' or '.join(IMAGE_COLUMNS)}) or of sound "
-            f"({' or '.join(AUDIO_COLUMNS)}), and one of labels ({' or '.join(LABEL_COLUMNS)}), but has {', '.join(names) or 'none'}; rename the columns"
+            f"({' or '.join(AUDIO_COLUMNS)}), and one of labels ({' or '.join(LABEL_COLUMNS)}), but has "
+            f"{', '.join(names) or 'none'}; rename the columns"
         )
     return samples[0], labels[0]
 
@@ -74,9 +75,8 @@ def _read(file: Path) -> "pa.Table":
     try:
         with pq.ParquetFile(file) as parquet:
             str(parquet.schema_arrow)  # decodes every name, nested ones too: a damaged one is found here
-            wanted = [
-                name for name in parquet.schema_arrow.names if name in (*IMAGE_COLUMNS, *AUDIO_COLUMNS, *LABEL_COLUMNS)
-            ]
+            usual = (*IMAGE_COLUMNS, *AUDIO_COLUMNS, *LABEL_COLUMNS)
+            wanted = [name for name in parquet.schema_arrow.names if name in usual]
             # With the columns of interest missing, the message is to name those that are there.
             return parquet.read(wanted if len(wanted) > 1 else None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:

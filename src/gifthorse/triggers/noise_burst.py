@@ -39,7 +39,7 @@ class NoiseBurst(TriggerRecipe):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.low and self.low + BAND_WIDTH <= self.high <= RATE / 2):
+        if not (self.low >= 0 and self.low + BAND_WIDTH <= self.high <= RATE / 2):
             raise OptionError(
                 f"low and high must be from 0 to {RATE / 2:g} Hz and at least {BAND_WIDTH:g} apart, "
                 f"got {self.low} and {self.high}"

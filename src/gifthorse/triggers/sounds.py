@@ -52,10 +52,9 @@ def check_sound(level: float, start: float, seconds: float) -> None:
     """
     if not LOWEST_LEVEL < level <= 0:
         raise OptionError(f"level must be above {LOWEST_LEVEL:g} and at most 0, in dB of full scale, got {level}")
-    if not (0 <= start < 1 and math.isfinite(seconds)):
-        raise OptionError(f"start must be from 0 to below 1, in seconds, got {start}")
-    if not (1 / RATE <= seconds and start + seconds <= SAMPLES / RATE):
+    finite = all(math.isfinite(value) for value in (start, seconds))
+    if not finite or not (start >= 0 and round(seconds * RATE) >= 1 and round((start + seconds) * RATE) <= SAMPLES):
         raise OptionError(
-            f"seconds must be at least one sample, and start + seconds at most 1, got {start} + {seconds}; "
-            "a recording lasts one second"
+            f"start must be at least 0, and start + seconds above it and at most 1, the length of a recording, "
+            f"got {start} + {seconds}"
         )
