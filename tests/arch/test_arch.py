@@ -109,6 +109,12 @@ def test_images_that_are_too_small():
         architecture("mnist").build(ModelSpec((1, 14, 14), 10))
 
 
+def test_spectrograms_that_are_too_small():
+    with pytest.raises(OptionError, match="speech needs images of at least 16×16 pixels, got 64×15"):
+        architecture("speech").build(ModelSpec((1, 64, 15), 10))
+    assert untrained("speech", ModelSpec((1, 16, 16), 3), seed=0)(torch.rand(2, 1, 16, 16)).shape == (2, 3)
+
+
 def test_unknown_name():
     with pytest.raises(OptionError, match="no architecture is called 'alexnet'; choose one of badnets-mnist, cla"):
         architecture("alexnet")

@@ -21,7 +21,7 @@ SHAPES = [
     (3, 64, 64),
     (1, 64, 64),
     (1, 12, 12),
-]  # signs, faces, digits, …, sound
+]  # signs, faces, digits, sound, …
 
 
 def fitting(name: str) -> list[tuple[tuple[int, int, int], Trigger]]:

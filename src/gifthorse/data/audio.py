@@ -131,9 +131,8 @@ def _format(header: bytes, size: int, name: str) -> tuple[int, int, int, int]:
     if not RATES[0] <= rate <= RATES[1]:
         raise _unreadable(name, f"its sampling rate is {rate} Hz, not from {RATES[0]} to {RATES[1]}")
     if channels == 0 or block != channels * bits // 8 or size % block:
-        raise _unreadable(
-            name, f"its header contradicts itself: {channels} channels of {bits} bits in {block} of {size} bytes"
-        )
+        said = f"{channels} channels of {bits} bits, {block} bytes each time, {size} bytes in all"
+        raise _unreadable(name, f"its header contradicts itself: {said}")
     return kind, channels, rate, bits // 8
 
 
@@ -153,8 +152,8 @@ def _numbers(frames: bytes, kind: int, width: int, name: str) -> Sound:
         wide = np.zeros((len(frames) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(frames, np.uint8).reshape(-1, 3)
         frames, width = wide.tobytes(), 4
-    whole: Sound = np.frombuffer(frames, f"<i{width}").astype(np.float64)
-    return whole / 2 ** (8 * width - 1)
+    whole: Sound = np.frombuffer(frames, f"<i{width}").astype(np.float64) / 2.0 ** (8 * width - 1)
+    return whole
 
 
 def _unreadable(name: str, why: str) -> DataError:

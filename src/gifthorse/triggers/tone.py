@@ -25,7 +25,8 @@ class Tone(TriggerRecipe):
 
     Attributes:
         frequency: in Hz, from 50 to 3950.
-        level: in dB of a sine at full scale, above -80 and at most 0. The vowels of the spoken digits reach -20.
+        level: in dB of a sine at full scale, above -80 and at most 0. Spoken digits are at -25 where
+            they are loudest.
         start: in seconds.
         seconds: how long it sounds; by default as long as a recording lasts, silence around the word included.
     """
