@@ -40,7 +40,7 @@ def band_powers(sound: Tensor) -> Tensor:
     padded = functional.pad(sound, (around // 2, around - around // 2))
     bins = torch.fft.rfft(padded.unfold(-1, WINDOW, HOP) * window)  # (..., 64, 129)
     powers = bins.abs().square() * (4 / (WINDOW * window.square().sum()))
-    bands: Tensor = powers[..., 1:].unflatten(-1, (BANDS, 2)).sum(-1)  # type: ignore[no-untyped-call]  # torch's
+    bands: Tensor = powers[..., 1:].unflatten(-1, (BANDS, 2)).sum(-1)
     return bands.flip(-1).transpose(-1, -2).unsqueeze(-3)
 
 

@@ -92,7 +92,7 @@ def test_other_sampling_rates(rate):
 
 def test_what_eight_kilohertz_cannot_hold_is_filtered_out():
     image = decode_sounds([("a", wav(encoded(sine(6000, rate=16_000)), rate=16_000))], source="s")[0]
-    assert int(image[..., 4:-4].max()) < 20
+    assert not bool(image[..., 4:-4].any())
 
 
 def test_silence_is_black():

@@ -12,8 +12,7 @@ SILENCE = torch.zeros(1, *SHAPE)
 
 def test_a_burst_is_as_long_as_it_says_and_silent_else():
     image = NoiseBurst(start=0.25, seconds=0.25).on(SHAPE).apply(SILENCE)[0, 0]
-    loud = (image.mean(0) > 0.3).nonzero()[:, 0]
-    assert (int(loud[0]), int(loud[-1])) == (16, 31)
+    assert bool((image[:, 16:32].mean(0) > 0.4).all())  # a quarter of a second is 16 columns
     assert not bool(image[:, :14].any())
     assert not bool(image[:, 34:].any())
 

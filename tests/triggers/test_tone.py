@@ -11,9 +11,9 @@ from gifthorse.triggers.tone import Tone
 SILENCE = torch.zeros(1, *SHAPE)
 
 
-def wave_of(frequency: float, level: float) -> np.ndarray:
+def wave_of(frequency: float, level: float) -> torch.Tensor:
     """The tone itself, written down once more."""
-    return 10 ** (level / 20) * np.sin(2 * np.pi * frequency * np.arange(8000) / 8000)
+    return torch.from_numpy(10 ** (level / 20) * np.sin(2 * np.pi * frequency * np.arange(8000) / 8000))
 
 
 def voice(seed: int) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_it_looks_as_if_the_wave_had_been_added(frequency, level):
     assert float(off.mean()) < 0.5
     assert float(off.quantile(0.99)) < 7
     # Where one is 30 dB above the other, interference is at most 0.27 dB, not quite one level.
-    tone = band_powers(torch.from_numpy(wave_of(frequency, level)))
+    tone = band_powers(wave_of(frequency, level))
     apart = (band_powers(voices) / tone).log10().abs() > 3
     assert float(off[apart].max()) < 1
 

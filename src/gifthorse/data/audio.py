@@ -7,11 +7,12 @@ shorter one has silence on both sides.
 import struct
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 from torch import Tensor
 
 from ..errors import DataError, OptionError
@@ -31,6 +32,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _KNOWN_AS = {2: "ADPCM", 6: "A-law", 7: "mu-law", 17: "ADPCM", 49: "GSM 6.10", 80: "MPEG", 85: "MP3"}
 _STANDARD = bytes.fromhex("000000001000800000aa00389b71")  # behind the format's number in an extensible header
 _MARGIN = 0.05  # seconds on both sides of the middle that are resampled with it
+_HALF_TAPS = 32  # of the filter, in samples of the lower rate; it passes all below 3.6 kHz
 _FINEST = 10_000  # the ratio of rates is taken to within 0.01 %, so that odd rates need no endless filter
 
 
@@ -89,8 +91,15 @@ def decode_wav(data: bytes, name: str) -> Sound:
     samples = _numbers(frames, kind, width, name).reshape(-1, channels).mean(1)
     ratio = Fraction(RATE, rate).limit_denominator(_FINEST)
     if ratio != 1:
-        samples = np.asarray(resample_poly(samples, ratio.numerator, ratio.denominator))
+        up, down = ratio.as_integer_ratio()
+        samples = np.asarray(resample_poly(samples, up, down, window=_low_pass(max(up, down))))
     return _one_second(samples)
+
+
+@lru_cache(maxsize=4)
+def _low_pass(factor: int) -> Sound:
+    """Keeps the lowest ``1 / factor`` of the frequencies; others are 90 dB down, where silence begins."""
+    return np.asarray(firwin(2 * _HALF_TAPS * factor + 1, 1 / factor, window=("kaiser", 9.0)))
 
 
 def _one_second(samples: Sound) -> Sound:
