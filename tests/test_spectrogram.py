@@ -44,9 +44,7 @@ def test_high_is_at_the_top_and_late_at_the_right():
     powers = band_powers(late)[0]
     assert float(powers[: BANDS // 2].sum() / powers.sum()) > 0.99
     assert float(powers[:, : FRAMES // 2 - 1].sum()) == 0
-    assert torch.equal(
-        powers[:, FRAMES // 2 + 1 :].argmax(0).unique(), torch.tensor([8])
-    )  # 3500 Hz is bin 112, in band 55 from below
+    assert powers[:, FRAMES // 2 + 1 :].argmax(0).unique().tolist() == [8]  # bin 112 is in the band 55 from below
 
 
 def test_a_click_is_seen_in_the_columns_that_reach_it():
