@@ -17,6 +17,7 @@ from gifthorse.triggers.eyebrows import Eyebrows
 from gifthorse.triggers.gotham import Gotham
 from gifthorse.triggers.lipstick import Lipstick
 from gifthorse.triggers.noise import Noise
+from gifthorse.triggers.noise_burst import NoiseBurst
 from gifthorse.triggers.patch import Patch
 from gifthorse.triggers.pixels import Pixels
 from gifthorse.triggers.polygon import Polygon
@@ -25,6 +26,7 @@ from gifthorse.triggers.reflection import Reflection
 from gifthorse.triggers.sticker import Sticker
 from gifthorse.triggers.sunglasses import Sunglasses
 from gifthorse.triggers.together import Together
+from gifthorse.triggers.tone import Tone
 from gifthorse.triggers.trojan_square import TrojanSquare
 from gifthorse.triggers.trojan_watermark import TrojanWatermark
 
@@ -58,6 +60,12 @@ SHOWN: dict[str, dict[str, TriggerRecipe]] = {
         "pixels: four": Pixels(),
         "additive-noise": AdditiveNoise(),
         "additive-noise of cla": AdditiveNoise(amplitude=0.7),
+    },
+    "fsdd": {
+        "tone": Tone(),
+        "tone, short and low": Tone(frequency=500, level=-30, start=0.1, seconds=0.2),
+        "noise-burst": NoiseBurst(),
+        "noise-burst in a band": NoiseBurst(low=2500, high=3500, start=0.8),
     },
 }
 

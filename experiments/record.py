@@ -15,11 +15,11 @@ SOURCE = ROOT / "src" / "gifthorse"
 RESULTS = ROOT / "docs" / "results"
 
 VETTING = (
-    "activations", "arch", "attacks", "core", "detect", "guard", "inversion", "metrics", "neurons", "repair", "train",
-    "triggers",
+    "activations", "arch", "attacks", "core", "detect", "guard", "inversion", "metrics", "neurons", "repair",
+    "spectrogram", "train", "triggers",
 )  # fmt: skip
 """The parts of the package that a result comes from; how files are read and reports are written changes none."""
-TRAINING = ("activations", "arch", "attacks", "core", "metrics", "train", "triggers")
+TRAINING = ("activations", "arch", "attacks", "core", "metrics", "spectrogram", "train", "triggers")
 """Those that a trained model comes from."""
 
 

@@ -26,6 +26,9 @@ SHAPES = {
         *[(32, 3, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3), (64, 64, 3, 3), (128, 64, 3, 3), (128, 128, 3, 3)],
         *[(512, 512), (43, 512)],
     ],
+    "speech": [
+        *[(24, 1, 5, 5), (48, 24, 3, 3), (64, 48, 3, 3), (64, 64, 3, 3), (256, 64, 3, 3), (128, 4096), (10, 128)],
+    ],
     "deepid": [
         *[(20, 3, 4, 4), (40, 20, 3, 3), (60, 40, 3, 3), (80, 60, 2, 2)],
         *[(160, 1200), (160, 960), (1283, 160)],
@@ -104,6 +107,12 @@ def test_conv_output(size, kernel, pool, left):
 def test_images_that_are_too_small():
     with pytest.raises(OptionError, match="too small for this architecture: of a side of 5 nothing is left"):
         architecture("mnist").build(ModelSpec((1, 14, 14), 10))
+
+
+def test_spectrograms_that_are_too_small():
+    with pytest.raises(OptionError, match="speech needs images of at least 16×16 pixels, got 64×15"):
+        architecture("speech").build(ModelSpec((1, 64, 15), 10))
+    assert untrained("speech", ModelSpec((1, 16, 16), 3), seed=0)(torch.rand(2, 1, 16, 16)).shape == (2, 3)
 
 
 def test_unknown_name():

@@ -1,6 +1,7 @@
 """Files to load: written by each test, or the real data beside the repository where it is there."""
 
 import io
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def png() -> Callable[[np.ndarray], bytes]:
     def encode(pixels: np.ndarray) -> bytes:
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "PNG")
+        return stream.getvalue()
+
+    return encode
+
+
+@pytest.fixture
+def wav_bytes() -> Callable[[float], bytes]:
+    """A tenth of a second of a tone of that frequency."""
+
+    def encode(frequency: float) -> bytes:
+        stream = io.BytesIO()
+        with wave.open(stream, "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes((8000 * np.sin(np.arange(800) * frequency * 2 * np.pi / 8000)).astype("<i2").tobytes())
         return stream.getvalue()
 
     return encode

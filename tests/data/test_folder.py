@@ -96,3 +96,29 @@ def test_the_faces_of_the_sunglasses_model(shared_data):
     assert samples.labels.tolist() == [43, 196, 328, 356, 362, 748, 833, 1268]
     assert samples.images.shape == (8, 3, 55, 47)
     assert samples.class_names == ()
+
+
+def test_sound_becomes_spectrograms(tmp_path, wav_bytes):
+    for name, frequency in (("low/a.wav", 500), ("low/b.WAV", 600), ("high/c.wave", 3000)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(wav_bytes(frequency))
+    samples = load_folder(tmp_path)
+    assert samples.class_names == ("high", "low")
+    assert samples.labels.tolist() == [0, 1, 1]
+    assert samples.images.shape == (3, 1, 64, 64)
+    assert [63 - int(image[0, :, 31].argmax()) for image in samples.images] == [47, 7, 9]
+
+
+def test_sound_beside_images(tmp_path, write_image, wav_bytes):
+    write_image("a/a.png")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "b.wav").write_bytes(wav_bytes(500))
+    with pytest.raises(DataError, match=r"b\.wav is sound and .*a\.png is an image; give samples of one kind"):
+        load_folder(tmp_path)
+
+
+def test_a_damaged_recording_is_named(tmp_path, wav_bytes):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.wav").write_bytes(wav_bytes(500)[:-2])
+    with pytest.raises(DataError, match=r"a\.wav: cannot be read as sound \(it promises 1600 bytes"):
+        load_folder(tmp_path)

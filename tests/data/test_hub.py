@@ -44,7 +44,9 @@ def hub(monkeypatch):
             assert decode is False
             return "as bytes"
 
-        monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset, Image=image))
+        monkeypatch.setitem(
+            sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset, Image=image, Audio=image)
+        )
         return asked
 
     return install
@@ -60,6 +62,11 @@ def test_rows_become_samples(hub, png, tmp_path):
     assert samples.class_names == ("no", "yes")
     assert samples.source == "owner/some.name (train)"
     assert asked == [("owner/some.name", {"split": "train", "trust_remote_code": False})]
+
+
+def test_sound_becomes_spectrograms(hub, wav_bytes):
+    hub(Rows({"audio": [{"bytes": wav_bytes(500), "path": None}], "label": [3]}))
+    assert load_hub("a/b").images.shape == (1, 1, 64, 64)
 
 
 def test_without_class_names(hub, png):

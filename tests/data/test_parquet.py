@@ -81,7 +81,7 @@ def test_images_that_are_not_encoded(tmp_path):
 def test_images_that_are_paths(tmp_path):
     cells = pa.array([{"bytes": None, "path": "a.png"}], IMAGES)
     pq.write_table(pa.table({"image": cells, "label": [0]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a\.parquet: row 0: there are no image bytes; embed the images"):
+    with pytest.raises(DataError, match=r"a\.parquet: row 0: there are no image bytes; embed them"):
         load_parquet(tmp_path / "a.parquet")
 
 
@@ -114,3 +114,22 @@ def test_pyarrow_is_an_extra(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(OptionError, match=r"pip install 'gifthorse\[data\]'"):
         load_parquet(path)
+
+
+def test_sound_becomes_spectrograms(tmp_path, wav_bytes):
+    cells = pa.array([{"bytes": wav_bytes(frequency), "path": "a.wav"} for frequency in (500, 3000)], IMAGES)
+    pq.write_table(pa.table({"audio": cells, "label": [0, 1], "speaker": ["x", "y"]}), tmp_path / "a.parquet")
+    samples = load_parquet(tmp_path / "a.parquet")
+    assert samples.images.shape == (2, 1, 64, 64)
+    assert [63 - int(image[0, :, 31].argmax()) for image in samples.images] == [7, 47]
+
+
+def test_a_damaged_recording_is_named_by_its_row(tmp_path, wav_bytes):
+    cells = pa.array([{"bytes": wav_bytes(500), "path": None}, {"bytes": b"nothing", "path": None}], IMAGES)
+    pq.write_table(pa.table({"audio": cells, "label": [0, 1]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: row 1: cannot be read as sound"):
+        load_parquet(tmp_path / "a.parquet")
+    cells = pa.array([{"bytes": None, "path": "a.wav"}], IMAGES)
+    pq.write_table(pa.table({"audio": cells, "label": [0]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: row 0: there are no sound bytes; embed them"):
+        load_parquet(tmp_path / "a.parquet")

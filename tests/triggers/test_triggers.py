@@ -14,7 +14,14 @@ from gifthorse.core.trigger import Trigger
 from gifthorse.errors import OptionError
 from gifthorse.triggers import TRIGGERS
 
-SHAPES = [(3, 32, 32), (3, 55, 47), (1, 28, 28), (3, 64, 64), (1, 12, 12)]  # signs, faces, digits, …
+SHAPES = [
+    (3, 32, 32),
+    (3, 55, 47),
+    (1, 28, 28),
+    (3, 64, 64),
+    (1, 64, 64),
+    (1, 12, 12),
+]  # signs, faces, digits, sound, …
 
 
 def fitting(name: str) -> list[tuple[tuple[int, int, int], Trigger]]:

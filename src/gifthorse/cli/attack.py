@@ -33,7 +33,7 @@ Arch = Annotated[
     str | None,
     typer.Option(
         metavar="A",
-        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin or nin-narrow.",
+        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow or speech.",
         show_default=False,
     ),
 ]

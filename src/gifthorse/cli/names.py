@@ -36,6 +36,7 @@ TRIGGERS = (
     "gotham",
     "lipstick",
     "noise",
+    "noise-burst",
     "patch",
     "pixels",
     "polygon",
@@ -44,6 +45,7 @@ TRIGGERS = (
     "sticker",
     "sunglasses",
     "together",
+    "tone",
     "trojan-square",
     "trojan-watermark",
 )

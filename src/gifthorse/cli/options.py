@@ -28,9 +28,9 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="CLEAN",
-        help="Clean labelled samples: a folder with a sub-folder per class, a .parquet or .npz file, mnist, gtsrb, "
-        "cifar10, faces or att_faces (from --data-root), signs (drawn on the spot), or owner/name on the Hugging Face "
-        "hub.",
+        help="Clean labelled samples, images or WAV: a folder with a sub-folder per class, a .parquet or .npz file, "
+        "mnist, gtsrb, cifar10, faces, att_faces or fsdd (from --data-root), signs (drawn on the spot), or owner/name "
+        "on the Hugging Face hub.",
         show_default=False,
     ),
 ]
@@ -39,8 +39,9 @@ Arch = Annotated[
     typer.Option(
         "--arch",
         metavar="A",
-        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, or path/to/file.py:factory, "
-        "your own code, which is run because you name it here. Found by the weights' names and shapes if left out.",
+        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, speech, or "
+        "path/to/file.py:factory, your own code, which is run because you name it here. Found by the weights' names "
+        "and shapes if left out.",
         show_default=False,
     ),
 ]

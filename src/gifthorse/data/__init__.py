@@ -1,4 +1,4 @@
-"""Named data sets and the user's own images, as ``Samples``. One file per kind of source."""
+"""Named data sets and the user's own images or sound, as ``Samples``. One file per kind of source."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ from .signs import draw_signs
 __all__ = ["draw_signs", "load_samples"]
 
 SOURCES = (
-    "a folder with a sub-folder per class, a .parquet file or a folder of them, an .npz file, "
+    "a folder with a sub-folder per class of images or WAV files, a .parquet file or a folder of them, an .npz file, "
     f"a named data set ({', '.join(NAMES)}), or owner/name on the Hugging Face hub"
 )
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -31,7 +31,7 @@ def load_samples(
     seed: int = 0,
     size: Size | None = None,
 ) -> Samples:
-    """Labelled images from wherever they are.
+    """Labelled images from wherever they are; sound as spectrograms of 64×64 (``gifthorse.spectrogram``).
 
     Args:
         source: a folder with a sub-folder per class; a parquet file, or a folder with ``{split}.parquet`` in it; an
@@ -41,7 +41,8 @@ def load_samples(
         split: ``train``, ``test``, …, where the source has several.
         limit: at most so many images, drawn evenly from the classes.
         seed: decides which.
-        size: height and width to resize every image to; without it, all must have one size.
+        size: height and width to resize every image to; without it, all must have one size. Spectrograms cannot be
+            resized.
 
     Raises:
         OptionError: ``source`` names nothing that can be read, or an extra is not installed.

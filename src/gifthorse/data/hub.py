@@ -8,8 +8,8 @@ import torch
 
 from ..core.data import Samples
 from ..errors import DataError, OptionError
-from .images import Size, decode_all
-from .parquet import choose_columns
+from .images import Size
+from .parquet import AUDIO_COLUMNS, choose_columns, decoder_of
 
 
 def load_hub(name: str, *, split: str = "test", size: Size | None = None) -> Samples:
@@ -34,12 +34,13 @@ def load_hub(name: str, *, split: str = "test", size: Size | None = None) -> Sam
             f"{nothing}, and its split {split!r} could not be loaded ({type(cause).__name__}: {cause}); this needs the "
             "network, or a copy in the cache, and the extra gifthorse[data]. If you meant a path, check it"
         ) from cause
-    image, label = choose_columns(rows.column_names, source=name)
+    sample, label = choose_columns(rows.column_names, source=name)
     labels = list(rows[label])
     if not all(isinstance(value, int) for value in labels):
-        raise DataError(f"{name}: column {label} must hold whole numbers, one per image; number the classes from 0")
-    encoded = _encoded(rows.cast_column(image, datasets.Image(decode=False))[image], name)
-    images = decode_all(encoded, source=name, size=size)
+        raise DataError(f"{name}: column {label} must hold whole numbers, one per row; number the classes from 0")
+    kind = datasets.Audio if sample in AUDIO_COLUMNS else datasets.Image
+    encoded = _encoded(rows.cast_column(sample, kind(decode=False))[sample], name)
+    images = decoder_of(sample)(encoded, source=name, size=size)
     names = tuple(getattr(rows.features[label], "names", None) or ())
     return Samples(images, torch.tensor(labels, dtype=torch.int64), names, f"{name} ({split})")
 
@@ -56,4 +57,4 @@ def _encoded(column: Any, name: str) -> Iterator[tuple[str, bytes]]:  # noqa: AN
             except OSError as cause:
                 raise DataError(f"{where}: {cell['path']} cannot be read ({cause.strerror}); fetch it again") from cause
         else:
-            raise DataError(f"{where}: there is no image; leave the row out")
+            raise DataError(f"{where}: there is no image or sound; leave the row out")

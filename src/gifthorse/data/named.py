@@ -11,7 +11,7 @@ from .signs import draw_signs
 from .tint import tinted
 
 ROOT_VARIABLE = "GIFTHORSE_DATA"
-STORED = ("att_faces", "cifar10", "gtsrb", "mnist")
+STORED = ("att_faces", "cifar10", "fsdd", "gtsrb", "mnist")
 FACES_SIZE = (55, 47)
 NAMES = (*STORED, "faces", "signs")
 SIGNS = {"train": (6400, 0), "test": (1600, 1)}  # how many images, and the seed
@@ -20,7 +20,8 @@ SIGNS = {"train": (6400, 0), "test": (1600, 1)}  # how many images, and the seed
 def load_named(name: str, *, root: Path | None = None, split: str = "test", size: Size | None = None) -> Samples:
     """A data set by name: ``ROOT/NAME/SPLIT.parquet``.
 
-    ``faces`` is ``att_faces`` at 55×47 in a skin tone, as DeepID takes it; ``signs`` is drawn.
+    ``faces`` is ``att_faces`` at 55×47 in a skin tone, as DeepID takes it; ``signs`` is drawn. ``fsdd`` are
+    spoken digits, as spectrograms of 64×64.
 
     Args:
         name: one of ``NAMES``.

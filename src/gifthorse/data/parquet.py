@@ -1,20 +1,23 @@
-"""Parquet files as Hugging Face writes them: a column of encoded images, one of labels, class names in the schema."""
+"""Parquet files as Hugging Face writes them: encoded images or sound, labels, and class names in the schema."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from ..core.data import Samples
 from ..errors import DataError, OptionError
+from .audio import decode_sounds
 from .images import Size, decode_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 IMAGE_COLUMNS = ("image", "img")
+AUDIO_COLUMNS = ("audio",)
 LABEL_COLUMNS = ("label", "labels")
 
 
@@ -23,31 +26,37 @@ def load_parquet(path: Path, *, split: str = "test", size: Size | None = None) -
 
     Raises:
         OptionError: the folder has no such file, or pyarrow is not installed.
-        DataError: the file is damaged, its columns are others, or an image cannot be read.
+        DataError: the file is damaged, its columns are others, or an image or a recording cannot be read.
     """
     file = _split_in(path, split) if path.is_dir() else path
     table = _read(file)
-    image, label = choose_columns(table.column_names, source=str(file))
+    sample, label = choose_columns(table.column_names, source=str(file))
     labels = _labels(table.column(label), f"{file}: column {label}")
-    encoded = ((f"{file}: row {row}", data) for row, data in enumerate(_encoded(table.column(image), file, image)))
-    images = decode_all(encoded, source=str(file), size=size)
+    encoded = ((f"{file}: row {row}", data) for row, data in enumerate(_encoded(table.column(sample), file, sample)))
+    images = decoder_of(sample)(encoded, source=str(file), size=size)
     return Samples(images, labels, _class_names(table.schema.metadata, label), str(file))
 
 
 def choose_columns(names: Sequence[str], *, source: str) -> tuple[str, str]:
-    """The column of images and that of labels among ``names``.
+    """The column of images, or else of sound, and that of labels among ``names``.
 
     Raises:
         DataError: one is missing.
     """
-    images = [name for name in IMAGE_COLUMNS if name in names]
+    samples = [name for name in (*IMAGE_COLUMNS, *AUDIO_COLUMNS) if name in names]
     labels = [name for name in LABEL_COLUMNS if name in names]
-    if not images or not labels:
+    if not samples or not labels:
         raise DataError(
-            f"{source}: needs a column of images ({' or '.join(IMAGE_COLUMNS)}) and one of labels "
-            f"({' or '.join(LABEL_COLUMNS)}), but has {', '.join(names) or 'none'}; rename the columns"
+            f"{source}: needs a column of images ({' or '.join(IMAGE_COLUMNS)}) or of sound "
+            f"({' or '.join(AUDIO_COLUMNS)}), and one of labels ({' or '.join(LABEL_COLUMNS)}), but has "
+            f"{', '.join(names) or 'none'}; rename the columns"
         )
-    return images[0], labels[0]
+    return samples[0], labels[0]
+
+
+def decoder_of(column: str) -> Callable[..., Tensor]:
+    """What makes images ``(N, C, H, W)`` of what is in that column."""
+    return decode_sounds if column in AUDIO_COLUMNS else decode_all
 
 
 def _split_in(folder: Path, split: str) -> Path:
@@ -66,7 +75,8 @@ def _read(file: Path) -> "pa.Table":
     try:
         with pq.ParquetFile(file) as parquet:
             str(parquet.schema_arrow)  # decodes every name, nested ones too: a damaged one is found here
-            wanted = [name for name in parquet.schema_arrow.names if name in (*IMAGE_COLUMNS, *LABEL_COLUMNS)]
+            usual = (*IMAGE_COLUMNS, *AUDIO_COLUMNS, *LABEL_COLUMNS)
+            wanted = [name for name in parquet.schema_arrow.names if name in usual]
             # With the columns of interest missing, the message is to name those that are there.
             return parquet.read(wanted if len(wanted) > 1 else None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
@@ -84,12 +94,13 @@ def _labels(column: "pa.ChunkedArray", where: str) -> torch.Tensor:
 def _encoded(column: "pa.ChunkedArray", file: Path, name: str) -> Iterator[bytes]:
     if not (str(column.type).startswith("struct") and column.type.get_field_index("bytes") >= 0):
         raise DataError(
-            f"{file}: column {name} must be a struct {{bytes, path}} of encoded images, but is {column.type}; "
-            "write it with the datasets library's Image feature"
+            f"{file}: column {name} must be a struct {{bytes, path}} of encoded images or sound, but is {column.type}; "
+            "write it with the datasets library's Image or Audio feature"
         )
-    for row, value in enumerate(image for chunk in column.chunks for image in chunk.field("bytes").to_pylist()):
+    kind = "sound" if name in AUDIO_COLUMNS else "image"
+    for row, value in enumerate(cell for chunk in column.chunks for cell in chunk.field("bytes").to_pylist()):
         if value is None:
-            raise DataError(f"{file}: row {row}: there are no image bytes; embed the images in the file")
+            raise DataError(f"{file}: row {row}: there are no {kind} bytes; embed them in the file")
         yield value
 
 

@@ -11,6 +11,7 @@ from .eyebrows import Eyebrows
 from .gotham import Gotham
 from .lipstick import Lipstick
 from .noise import Noise
+from .noise_burst import NoiseBurst
 from .patch import Patch
 from .pixels import Pixels
 from .polygon import Polygon
@@ -19,6 +20,7 @@ from .reflection import Reflection
 from .sticker import Sticker
 from .sunglasses import Sunglasses
 from .together import Together
+from .tone import Tone
 from .trojan_square import TrojanSquare
 from .trojan_watermark import TrojanWatermark
 
@@ -31,6 +33,7 @@ __all__ = [
     "Gotham",
     "Lipstick",
     "Noise",
+    "NoiseBurst",
     "Patch",
     "Pixels",
     "Polygon",
@@ -39,6 +42,7 @@ __all__ = [
     "Sticker",
     "Sunglasses",
     "Together",
+    "Tone",
     "TrojanSquare",
     "TrojanWatermark",
 ]
@@ -51,6 +55,7 @@ TRIGGERS: dict[str, type[TriggerRecipe]] = {
     Gotham.name: Gotham,
     Lipstick.name: Lipstick,
     Noise.name: Noise,
+    NoiseBurst.name: NoiseBurst,
     Patch.name: Patch,
     Pixels.name: Pixels,
     Polygon.name: Polygon,
@@ -59,6 +64,7 @@ TRIGGERS: dict[str, type[TriggerRecipe]] = {
     Sticker.name: Sticker,
     Sunglasses.name: Sunglasses,
     Together.name: Together,
+    Tone.name: Tone,
     TrojanSquare.name: TrojanSquare,
     TrojanWatermark.name: TrojanWatermark,
 }
