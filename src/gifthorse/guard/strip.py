@@ -1,6 +1,8 @@
 """STRIP: blend an input with clean images; a triggered input keeps its class, so its answers have little entropy.
 
-Paper: Gao et al., "STRIP: A Defence Against Trojan Attacks on Deep Neural Networks", ACSAC 2019, sections 4 and 5.
+Papers: Gao et al., "STRIP: A Defence Against Trojan Attacks on Deep Neural Networks", ACSAC 2019, sections 4 and 5;
+for sound, "Design and Evaluation of a Multi-Domain Trojan Detection Method on Deep Neural Networks" (STRIP-ViTA), IEEE
+TDSC 2021, where the overlay is another recording, played at the same time.
 Differs: the threshold is the empirical quantile that promises the false rejection rate for one further clean input
 (split conformal), unless the paper's normal distribution is asked for; a blend is a weighted mean, so that pixels stay
 in [0, 1]; and entropy is in nats.
@@ -20,9 +22,11 @@ from ..core.progress import Progress, silent
 from ..core.spec import Spec
 from ..core.verdict import Verdict
 from ..errors import DataError, GuardFileError, OptionError
+from ..spectrogram import check_spectrograms, superposed
 from .conformal import conformal_threshold, promise, scores_needed
 
 Threshold = Literal["conformal", "normal"]
+Blend = Literal["pixels", "sound"]
 FEWEST_FOR_A_FIT = 20  # clean scores; a mean and a spread of fewer say little of a tail
 FAINTEST = 1e-12  # the spread of scores that are all the same
 BLENDS_PER_PASS = 512
@@ -39,6 +43,8 @@ class Strip(Filter):
         false_rejection_rate: share of clean inputs that may be rejected, in (0, 1).
         threshold: where the rate is read off: ``conformal``, the empirical quantile that keeps its promise whatever
             the distribution, or ``normal``, the paper's, a normal distribution fitted to the entropies of clean inputs.
+        blend: ``pixels``, the weighted mean of two images, or ``sound``, for spectrograms (``spectrogram``): that of
+            both sounds together, whose powers add; ``weight`` is not asked then.
     """
 
     name: ClassVar[str] = "strip"
@@ -46,6 +52,7 @@ class Strip(Filter):
     weight: float = 0.5
     false_rejection_rate: float = 0.05
     threshold: Threshold = "conformal"
+    blend: Blend = "pixels"
 
     def __post_init__(self) -> None:
         if not self.overlays >= 1:
@@ -54,8 +61,9 @@ class Strip(Filter):
             raise OptionError(f"weight must be between 0 and 1, got {self.weight}")
         if not 0 < self.false_rejection_rate < 1:
             raise OptionError(f"false_rejection_rate must be between 0 and 1, got {self.false_rejection_rate}")
-        if self.threshold not in get_args(Threshold):
-            raise OptionError(f"threshold must be one of {', '.join(get_args(Threshold))}, got {self.threshold!r}")
+        for option, choices in (("threshold", get_args(Threshold)), ("blend", get_args(Blend))):
+            if getattr(self, option) not in choices:
+                raise OptionError(f"{option} must be one of {', '.join(choices)}, got {getattr(self, option)!r}")
 
     def samples_needed(self) -> int:
         """The overlays, and those that set the threshold."""
@@ -69,6 +77,8 @@ class Strip(Filter):
         """Put some samples aside as overlays and take the threshold from the others; the verdict is not looked at."""
         del verdict
         clean.check_fits(model.spec)
+        if self.blend == "sound":
+            check_spectrograms(model.spec.input_shape, f"{clean.source}: {self.name} with blend=sound")
         if len(clean) < self.samples_needed():
             raise DataError(
                 f"{clean.source}: {len(clean)} clean samples cannot promise a false rejection rate of "
@@ -80,7 +90,7 @@ class Strip(Filter):
         overlays, rest = clean.images[order[: self.overlays]], clean.images[order[self.overlays :]]
         parts = []
         for start in range(0, len(rest), 64):
-            parts.append(-blend_entropy(model, rest[start : start + 64], overlays, weight=self.weight))
+            parts.append(-self.entropy(model, rest[start : start + 64], overlays))
             progress("guard", done=min(start + 64, len(rest)), total=len(rest))
         scores = torch.cat(parts)
         find = conformal_threshold if self.threshold == "conformal" else normal_threshold
@@ -105,20 +115,24 @@ class Strip(Filter):
                 f"a {self.name} guard has a threshold and {self.overlays} overlays of the model's size, this one does "
                 "not; calibrate it again"
             )
-        return StripGuard(model, state, self.weight)
+        return StripGuard(model, state, self)
+
+    def entropy(self, model: Classifier, images: Tensor, overlays: Tensor) -> Tensor:
+        """``blend_entropy`` with these options."""
+        return blend_entropy(model, images, overlays, weight=self.weight, blend=self.blend)
 
 
 @final
 class StripGuard(Guard):
     """A calibrated STRIP. Scores are negative entropies in nats."""
 
-    def __init__(self, model: Classifier, state: GuardState, weight: float) -> None:
-        self._model, self._state, self._weight = model, state, weight
+    def __init__(self, model: Classifier, state: GuardState, recipe: Strip) -> None:
+        self._model, self._state, self._recipe = model, state, recipe
 
     def screen(self, images: Tensor) -> Screening:
         """Answer ``images`` and reject those whose answers hardly change under blending."""
         check_images(images, self._model.spec)
-        entropy = blend_entropy(self._model, images, self._state.tensors["overlays"], weight=self._weight)
+        entropy = self._recipe.entropy(self._model, images, self._state.tensors["overlays"])
         accepted = -entropy <= self._state.facts["threshold"]  # so written, NaN is not accepted
         return Screening(self._model.predict(images).argmax(1), -entropy, ~accepted)
 
@@ -142,14 +156,17 @@ def normal_threshold(scores: Tensor, rate: float) -> float:
     return NormalDist(float(values.mean()), max(float(values.std()), FAINTEST)).inv_cdf(1 - rate)
 
 
-def blend_entropy(model: Classifier, images: Tensor, overlays: Tensor, *, weight: float = 0.5) -> Tensor:
+def blend_entropy(
+    model: Classifier, images: Tensor, overlays: Tensor, *, weight: float = 0.5, blend: Blend = "pixels"
+) -> Tensor:
     """Mean Shannon entropy of the answers to each image's blends: the paper's normalised entropy.
 
     Args:
         model: gives the answers.
         images: ``(N, C, H, W)``, uint8 or floats in [0, 1].
         overlays: ``(M, C, H, W)``, likewise.
-        weight: of the overlay in the blend.
+        weight: of the overlay in a blend of pixels.
+        blend: as in ``Strip``.
 
     Returns:
         ``(N,)`` in nats, from 0 to ``ln K``; lower is more suspicious. NaN where the model answers NaN.
@@ -158,7 +175,8 @@ def blend_entropy(model: Classifier, images: Tensor, overlays: Tensor, *, weight
     under, over = as_pixels(images, device=cpu), as_pixels(overlays, device=cpu)
     entropies = []
     for part in under.split(max(1, BLENDS_PER_PASS // len(over))):
-        blends = (1 - weight) * part[:, None] + weight * over[None]  # (P, M, C, H, W)
+        sound, each = blend == "sound", part[:, None]
+        blends = superposed(each, over[None]) if sound else each.lerp(over[None], weight)  # (P, M, C, H, W)
         shares = model.predict(blends.flatten(0, 1)).softmax(1)  # (P·M, K)
         entropies.append(torch.special.entr(shares).sum(1).view(len(part), len(over)).mean(1))
     return torch.cat(entropies) if entropies else torch.empty(0)
