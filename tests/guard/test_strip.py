@@ -10,7 +10,8 @@ from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.spec import Spec
 from gifthorse.core.verdict import Outcome, Verdict
 from gifthorse.errors import DataError, GuardFileError, OptionError
-from gifthorse.guard.strip import Strip, blend_entropy
+from gifthorse.guard.strip import Strip, blend_entropy, normal_threshold
+from gifthorse.spectrogram import SHAPE
 
 VERDICT = Verdict(Outcome.NO_BACKDOOR_FOUND, 0.5, (), (), "because", "none", Spec("none"), 0)  # not looked at
 IMAGES = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
@@ -27,8 +28,8 @@ class Answers(nn.Module):
         return self.function(images.flatten(1))
 
 
-def answering(function, classes: int) -> Classifier:
-    return Classifier(Answers(function), ModelSpec(input_shape=(1, 1, 1), num_classes=classes))
+def answering(function, classes: int, shape: tuple[int, int, int] = (1, 1, 1)) -> Classifier:
+    return Classifier(Answers(function), ModelSpec(input_shape=shape, num_classes=classes))
 
 
 def never_in_doubt(pixels):
@@ -233,3 +234,47 @@ def test_triggered_images_score_higher_and_few_clean_ones_are_rejected(
     assert float(triggered.scores.median()) > float(clean.scores.median())
     below = (clean.scores[:, None] < triggered.scores[None]).double().mean()
     assert float(below) > 0.8
+
+
+def test_a_normal_threshold_by_hand():
+    """Mean 2, standard deviation 1; 2.5 % of a normal distribution lie above 1.96 deviations."""
+    assert normal_threshold(torch.tensor([1.0, 2.0, 3.0]), 0.025) == pytest.approx(3.959964, abs=1e-5)
+    assert normal_threshold(torch.tensor([2.0, 2.0]), 0.01) == pytest.approx(2.0, abs=1e-6)
+    with pytest.raises(DataError, match="1 of 2 scores are NaN"):
+        normal_threshold(torch.tensor([1.0, math.nan]), 0.05)
+
+
+def test_the_papers_threshold_is_the_fit_to_the_same_scores():
+    recipe = Strip(overlays=5, false_rejection_rate=0.1, threshold="normal")
+    assert recipe.samples_needed() == 25
+    with pytest.raises(DataError, match="give at least 25"):
+        recipe.calibrate(answering(slope, 2), samples(24), VERDICT, seed=0)
+    model, given = answering(slope, 2), samples(60)
+    guard = recipe.calibrate(model, given, VERDICT, seed=0)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    scores = -blend_entropy(model, given.images[order[5:]], given.images[order[:5]])
+    facts = guard.state().facts
+    assert facts["threshold"] == normal_threshold(scores, 0.1)
+    exceeding = int((scores > facts["threshold"]).sum())
+    assert facts["promised_false_rejection_rate"] == (exceeding + 1) / 56
+
+
+def test_sounds_are_added_and_not_averaged():
+    seen = []
+
+    def remember(pixels):
+        seen.append(pixels.view(-1, *SHAPE))
+        return torch.zeros(len(pixels), 2)
+
+    model = answering(remember, 2, shape=SHAPE)
+    quiet, loud = torch.zeros(1, *SHAPE), torch.full((1, *SHAPE), 0.5)
+    blend_entropy(model, loud, quiet, blend="sound")
+    blend_entropy(model, loud, loud, blend="sound")
+    assert torch.allclose(seen[0], loud, atol=1e-6)  # silence adds nothing
+    # twice the power is 3.01 of 80 dB more
+    assert torch.allclose(seen[1], loud + 10 * math.log10(2) / 80, atol=1e-4)
+
+
+def test_only_spectrograms_are_blended_as_sound():
+    with pytest.raises(OptionError, match="strip with blend=sound is for spectrograms, which are 1×64×64"):
+        Strip(overlays=2, blend="sound").calibrate(answering(slope, 2), samples(60), VERDICT, seed=0)

@@ -101,7 +101,12 @@ Repairer = Annotated[
 ]
 Filter = Annotated[
     str,
-    typer.Option(metavar="SPEC", help="What guards: strip or activation-filter.", rich_help_panel=METHOD_PANEL),
+    typer.Option(
+        metavar="SPEC",
+        help="What guards: strip (for sound strip:blend=sound), activation-filter, or several as one, "
+        "joined:filters=strip+activation-filter.",
+        rich_help_panel=METHOD_PANEL,
+    ),
 ]
 
 Out = Annotated[Path, typer.Option(help="Folder for what is written; made if it is not there.")]

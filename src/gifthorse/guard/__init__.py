@@ -1,12 +1,13 @@
 """Filters, and the guards they are calibrated to. One method, one file, one paper.
 
-To add one: write its file, add its row to ``FILTERS``.
+To add one: write its file, add its row to ``JOINABLE``.
 """
 
 from ..core.defense import Filter
 from .activation_filter import ActivationFilter
+from .joined import JOINABLE, Joined
 from .strip import Strip
 
-__all__ = ["FILTERS", "ActivationFilter", "Strip"]
+__all__ = ["FILTERS", "ActivationFilter", "Joined", "Strip"]
 
-FILTERS: dict[str, type[Filter]] = {ActivationFilter.name: ActivationFilter, Strip.name: Strip}
+FILTERS: dict[str, type[Filter]] = {**JOINABLE, Joined.name: Joined}
