@@ -45,7 +45,7 @@ def verdict() -> Verdict:
 
 
 def calibrated(kind, model):
-    return kind().calibrate(model, Samples(images(100), torch.arange(80) % 4), verdict(), seed=0)
+    return kind().calibrate(model, Samples(images(100), torch.arange(100) % 4), verdict(), seed=0)
 
 
 @pytest.mark.parametrize("kind", FILTERS.values(), ids=FILTERS)
