@@ -39,6 +39,7 @@ from gifthorse.detect.source_specific import SourceSpecific as SourceSpecificDet
 from gifthorse.errors import DataError
 from gifthorse.guard import FILTERS
 from gifthorse.guard.activation_filter import ActivationFilter
+from gifthorse.guard.feature_squeezing import FeatureSqueezing
 from gifthorse.guard.strip import Strip
 from gifthorse.repair import REPAIRERS
 from gifthorse.repair.fine_tuning import FineTuning
@@ -57,6 +58,7 @@ QUICK = {
     "neuron-pruning": NeuronPruning(step=0.1),
     "unlearning": Unlearning(rounds=2, search_steps=3, epochs=1, steps=4),
     "activation-filter": ActivationFilter(profiled=40),
+    "feature-squeezing": FeatureSqueezing(("bits-4", "nlm-3-3-9")),
     "strip": Strip(overlays=4),
     "adaptive-activation": AdaptiveActivation(QUICK_BADNETS),
     "adaptive-fine-pruning": AdaptiveFinePruning(QUICK_BADNETS),

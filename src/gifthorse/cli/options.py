@@ -99,7 +99,12 @@ Repairer = Annotated[
 ]
 Filter = Annotated[
     str,
-    typer.Option(metavar="SPEC", help="What guards: strip or activation-filter.", rich_help_panel=METHOD_PANEL),
+    typer.Option(
+        metavar="SPEC",
+        help="What guards: strip; activation-filter, by a recovered trigger's neurons; or feature-squeezing "
+        "(…:squeezers=bits-5/median-2).",
+        rich_help_panel=METHOD_PANEL,
+    ),
 ]
 
 Out = Annotated[Path, typer.Option(help="Folder for what is written; made if it is not there.")]

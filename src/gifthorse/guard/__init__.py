@@ -5,8 +5,10 @@ To add one: write its file, add its row to ``FILTERS``.
 
 from ..core.defense import Filter
 from .activation_filter import ActivationFilter
+from .feature_squeezing import FeatureSqueezing
+from .input_reformation import Squeezed
 from .strip import Strip
 
-__all__ = ["FILTERS", "ActivationFilter", "Strip"]
+__all__ = ["FILTERS", "ActivationFilter", "FeatureSqueezing", "Squeezed", "Strip"]
 
-FILTERS: dict[str, type[Filter]] = {ActivationFilter.name: ActivationFilter, Strip.name: Strip}
+FILTERS: dict[str, type[Filter]] = {kind.name: kind for kind in (ActivationFilter, FeatureSqueezing, Strip)}
