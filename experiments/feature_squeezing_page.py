@@ -1,0 +1,275 @@
+"""The page of ``feature_squeezing.py``, and its picture."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from gifthorse.metrics import clopper_pearson
+
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "feature-squeezing.svg"
+DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+SHORT = {"next": "next", "least-likely": "LL", None: ""}
+TRIGGERS = {"patch": "white patch", "pixels": "four pixels", "blended": "blended noise", "noise": "square of noise",
+            "reflection": "reflection (ghost)"}  # fmt: skip
+COLOURS = {"patch": "#3b6ea5", "pixels": "#4f8a4c", "blended": "#c2562b", "noise": "#4f8a4c", "reflection": "#8a4f8a"}
+
+# Both from memory of the paper, not read; the survey's text of Table IV has lost columns.
+# Table IV of Xu et al.: share of the successful examples that is rejected where about 5 % of clean images are.
+OVERALL = {
+    "mnist": {"bits-1": 90.3, "bits-2": 65.6, "median-2": 86.8, "median-3": 78.1, "joint": 98.2},
+    "cifar10": {
+        "bits-1": 1.3, "bits-2": 2.2, "bits-3": 40.9, "bits-4": 44.6, "bits-5": 30.9, "median-2": 83.6,
+        "median-3": 48.6, "nlm-11-3-2": 48.4, "nlm-11-3-4": 55.1, "nlm-13-3-2": 49.0, "nlm-13-3-4": 54.7,
+        "joint": 84.5,
+    },
+}  # fmt: skip
+# Table III: accuracy on clean images, and on all adversarial examples.
+ACCURACY = {
+    "mnist": {"none": (99.43, None), "bits-1": (99.33, 62.7), "median-2": (99.28, 48.1), "median-3": (98.95, 55.5)},
+    "cifar10": {
+        "none": (94.84, 2.2), "bits-5": (94.55, 20.5), "bits-4": (93.11, 44.8), "median-2": (89.29, 77.2),
+        "nlm-11-3-4": (91.18, 53.0),
+    },
+}  # fmt: skip
+
+
+HEAD = """\
+# Feature squeezing
+
+Made by `python experiments/feature_squeezing.py`; the numbers in full, with every interval, are in
+`feature_squeezing.json`. Percent, unless it says otherwise; intervals are 95 %, Clopper-Pearson. The method is that of
+Xu, Evans and Qi (NDSS 2018), and the tables of adversarial examples have the shape of that paper's Tables III and IV,
+which the survey of Yang shows for backdoors.
+
+`bits-4` keeps four bits of each channel, `median-2` takes the median of 2×2 pixels, `nlm-11-3-4` is non-local means with
+a window of 11, patches of 3 and a strength of 4 levels of a byte. *joint* is what the filter `feature-squeezing` does
+unless it is told otherwise: the greatest distance of bits-1 and median-2 on grey images, of bits-5, median-2 and
+nlm-11-3-4 on coloured ones. Thresholds promise that 5 % of clean images are rejected; they come from 500 test images,
+the rates on clean images (FRR, clean) from 1,000 others, and what is attacked or gets a trigger from 1,000 others
+again. One network a data set and trigger, one seed.
+
+The paper's columns are from memory, as the paper was not at hand; the survey's copy of the table has lost columns, and
+confirms 90.3, 78.1 and 98.2 on MNIST and 84.5 on CIFAR-10. The joint squeezers for colour are those that it names.
+"""
+ATTACKED = """\
+100 images that the honest network gets right. *found*: the attack's own success; *success*: what is left of it when the
+images are rounded to bytes, as files have them; all below is about that. Targets: the next label, or the least likely
+(LL). L0 in pixels, L2 and Linf in units of a pixel's value, mean over what was found. `fmn-l0` and `fmn-linf` (Pintor
+et al. 2021) stand for Carlini and Wagner's L0 and Linf attacks, which the libraries do not have in a state that can be
+used; `cw-l2` has a confidence of 5, 200 steps and 5 rounds.
+"""
+DETECTED = """\
+**Detection**: share of the successful examples that is rejected.
+"""
+AREAS = """\
+**Area under the ROC curve**, successful examples against clean images:
+"""
+REFORMED = """\
+**Input reformation**: accuracy if the answer to the squeezed image is taken; of clean images, and of the attacked
+ones, whether the attack on them succeeded or not.
+"""
+ON_TRIGGERS = """\
+## Triggers of backdoors
+
+BadNets with 10 % poisoned images and one target, beside their honest twins. CA and ASR on the whole test set:
+"""
+SQUEEZED = """\
+Then each squeezer. CA: accuracy of the squeezed prediction on 1,000 clean images. ASR: triggered images, of labels
+other than the target, that are still called the target; *right*: that are called what they are. *detected*: triggered
+images that are rejected, at a threshold from clean images of the same network; the last column is the honest twin with
+the same images, on which the trigger is no more than a blot.
+"""
+CURVES = """\
+![ROC curves of the joint detector: grey for the adversarial examples of each attack, coloured for the
+triggers](../images/feature-squeezing.svg)
+"""
+WHY = ""
+
+
+def written(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the picture; returns the page as Markdown."""
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": "gifthorse", "svg.fonttype": "none", "font.size": 9}):
+        draw(rows).savefig(PICTURE, metadata={"Date": None})
+    parts = [HEAD]
+    for data, title in DATA.items():
+        (clean,) = (row for row in rows if row["kind"] == "clean" and row["data"] == data)
+        attacks = [row for row in rows if row["kind"] == "adversarial" and row["data"] == data]
+        parts += [f"## Adversarial examples on {title}\n", ATTACKED, attack_table(attacks)]
+        parts += [DETECTED, detection_table(clean, attacks, data), AREAS, area_table(clean, attacks)]
+        parts += [REFORMED, accuracy_table(clean, attacks, data)]
+    parts.append(ON_TRIGGERS)
+    triggers = [row for row in rows if row["kind"] == "trigger"]
+    parts += [models_table(triggers), SQUEEZED, trigger_table(triggers), CURVES, WHY.format(**facts(rows))]
+    return "\n".join(parts)
+
+
+def attack_table(attacks: Sequence[Mapping[str, Any]]) -> str:
+    """What the attacks did before anybody squeezed."""
+    heads = ["attack", "target", "found", "success", "of", "95 %", "L0", "L2", "Linf", "seconds"]
+    lines = []
+    for row in attacks:
+        found, success = row["found"], row["success"]
+        distances = [row["mean_l0"], row["mean_l2"], row["mean_linf"]]
+        shown = [f"{distances[0]:.1f}", f"{distances[1]:.2f}", f"{distances[2]:.3f}"] if distances[0] else ["–"] * 3
+        lines.append([
+            row["attack"], SHORT[row["targets"]], percent(found), percent(success), str(success["of"]), bounds(success),
+            *shown, f"{row['seconds']:.0f}",
+        ])  # fmt: skip
+    return table(heads, lines)
+
+
+def detection_table(clean: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]], data: str) -> str:
+    """Squeezers × attacks."""
+    heads = ["squeezer", "threshold", "FRR", *map(name, attacks), "all", "95 %", "paper, all"]
+    lines = []
+    for squeezer, limit in clean["thresholds"].items():
+        all_ = pooled(row["detected"][squeezer] for row in attacks)
+        own = [percent(row["detected"][squeezer]) for row in attacks]
+        lines.append([
+            squeezer, f"{limit:.4f}", percent(clean["false_rejections"][squeezer]), *own, percent(all_), all_["bounds"],
+            number(OVERALL[data].get(squeezer)),
+        ])  # fmt: skip
+    intervals = [bounds(row["detected"]["joint"]) for row in attacks]
+    lines.append(["joint, 95 %", "", bounds(clean["false_rejections"]["joint"]), *intervals, "", "", ""])
+    return table(heads, lines)
+
+
+def area_table(clean: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]]) -> str:
+    """Likewise, without any threshold."""
+    areas = [
+        [squeezer, *("–" if row["auc"][squeezer] is None else f"{row['auc'][squeezer]:.3f}" for row in attacks)]
+        for squeezer in clean["thresholds"]
+    ]
+    return table(["squeezer", *map(name, attacks)], areas)
+
+
+def accuracy_table(clean: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]], data: str) -> str:
+    """Squeezed predictions that are right."""
+    heads = ["squeezer", "clean", "95 %", *map(name, attacks), "all", "95 %", "paper, clean", "paper, all"]
+    lines = []
+    for squeezer, usual in clean["accuracy"].items():
+        all_ = pooled(row["accuracy"][squeezer] for row in attacks)
+        paper = [number(one) for one in ACCURACY[data].get(squeezer, (None, None))]
+        own = [percent(row["accuracy"][squeezer]) for row in attacks]
+        lines.append([squeezer, percent(usual), bounds(usual), *own, percent(all_), all_["bounds"], *paper])
+    return table(heads, lines)
+
+
+def models_table(triggers: Sequence[Mapping[str, Any]]) -> str:
+    """The backdoored models and their twins."""
+    heads = ["data", "trigger", "CA", "CA twin", "ASR", "ASR twin", "took"]
+    lines = []
+    for row in triggers:
+        accuracy, success = row["test_accuracy"], row["test_success"]
+        rates = [accuracy["backdoored"], accuracy["honest"], success["backdoored"], success["honest"]]
+        shown = [f"{100 * one['rate']:.2f}" for one in rates]
+        lines.append([DATA[row["data"]], TRIGGERS[row["trigger"]["name"]], *shown, "yes" if row["took"] else "**no**"])
+    return table(heads, lines)
+
+
+def trigger_table(triggers: Sequence[Mapping[str, Any]]) -> str:
+    """Squeezers on triggers: what is left of accuracy and success, and what is noticed, beside the twin."""
+    heads = ["data", "trigger", "squeezer", "CA", "ASR", "right", "ASR twin", "FRR", "detected", "95 %", "AUC",
+             "detected, twin"]  # fmt: skip
+    lines = []
+    for row in triggers:
+        own, twin = row["backdoored"], row["honest"]
+        names = [*own["accuracy"], "joint"]
+        for place, squeezer in enumerate(names):
+            about = [DATA[row["data"]], TRIGGERS[row["trigger"]["name"]]] if place == 0 else ["", ""]
+            cells = ["–"] * 4
+            if squeezer in own["accuracy"]:
+                cells = [
+                    percent(own["accuracy"][squeezer]),
+                    percent(own["success"][squeezer]),
+                    percent(own["accuracy_with_trigger"][squeezer]),
+                    percent(twin["success"][squeezer]),
+                ]
+            noticed = ["–"] * 5
+            if squeezer in own["detected"]:
+                hit = own["detected"][squeezer]
+                noticed = [percent(own["false_rejections"][squeezer]), percent(hit), bounds(hit)]
+                noticed += [f"{own['auc'][squeezer]:.3f}", percent(twin["detected"][squeezer])]
+            lines.append([*about, squeezer, *cells, *noticed])
+    return table(heads, lines)
+
+
+def facts(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The numbers of the last section, from the rows."""
+    found: dict[str, str] = {}
+    for data in DATA:
+        (clean,) = (row for row in rows if row["kind"] == "clean" and row["data"] == data)
+        attacks = [row for row in rows if row["kind"] == "adversarial" and row["data"] == data]
+        found[f"{data}_accuracy"] = percent(clean["accuracy"]["none"])
+        found[f"{data}_threshold"] = f"{clean['thresholds']['joint']:.4f}"
+        found[f"{data}_joint"] = percent(pooled(row["detected"]["joint"] for row in attacks))
+    triggers = [row for row in rows if row["kind"] == "trigger"]
+    rates = [100 * rate(row["backdoored"]["detected"]["joint"]) for row in triggers]
+    found["least"], found["most"] = f"{min(rates):.1f}", f"{max(rates):.1f}"
+    return found
+
+
+def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """ROC curves of the joint detector, on examples and on triggers."""
+    figure = Figure(figsize=(9, 3.8))
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, (data, title) in zip(axes, DATA.items(), strict=True):
+        for row in rows:
+            own = row.get("backdoored", row)
+            if row["data"] != data or own.get("roc") is None:
+                continue
+            style: dict[str, Any] = {"color": "0.75", "linewidth": 1}
+            if row["kind"] == "trigger":
+                style = {"color": COLOURS[row["trigger"]["name"]], "label": TRIGGERS[row["trigger"]["name"]]}
+            axis.plot(*zip(*own["roc"], strict=True), **style)
+        axis.plot([], [], color="0.75", label="adversarial examples, one line an attack")
+        axis.plot([0.001, 1], [0.001, 1], color="0.4", linewidth=0.8, linestyle=":", label="chance")
+        axis.axvline(0.05, color="0.85", linewidth=0.8)
+        axis.set(xscale="log", xlabel="share of clean images rejected", title=title, ylim=(-0.02, 1.02))
+        axis.legend(fontsize=7, frameon=False)
+    axes[0].set_ylabel("share rejected")
+    figure.tight_layout()
+    return figure
+
+
+def name(row: Mapping[str, Any]) -> str:
+    """``cw-l2 next``."""
+    return f"{row['attack']} {SHORT[row['targets']]}".strip()
+
+
+def rate(share: Mapping[str, Any]) -> float:
+    """NaN where there was nothing."""
+    return share["hits"] / share["of"] if share["of"] else float("nan")
+
+
+def pooled(shares: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of all together, with its interval in percent."""
+    taken = list(shares)
+    hits, of = sum(one["hits"] for one in taken), sum(one["of"] for one in taken)
+    interval = clopper_pearson(hits, of)
+    return {"hits": hits, "of": of, "interval": interval, "bounds": bounds({"of": of, "interval": interval})}
+
+
+def percent(share: Mapping[str, Any]) -> str:
+    """``{"hits": 97, "of": 100, …}`` as ``97.0``."""
+    return f"{100 * rate(share):.1f}" if share["of"] else "–"
+
+
+def bounds(share: Mapping[str, Any]) -> str:
+    """The interval as ``91.5–99.4``."""
+    return "–".join(f"{100 * end:.1f}" for end in share["interval"]) if share["of"] else "–"
+
+
+def number(value: float | None) -> str:
+    """A number of the paper's, or a dash."""
+    return "–" if value is None else f"{value}"
+
+
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Markdown."""
+    shown = [heads, ["---"] * len(heads), *lines]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in shown)
