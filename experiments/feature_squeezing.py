@@ -58,6 +58,7 @@ TRIGGERS: dict[str, tuple[TriggerRecipe, ...]] = {
     "mnist": (Patch(), Pixels(), Blended()),
     "cifar10": (Patch(), Noise(), Blended(), Reflection()),
 }
+POISONED = {"reflection": 0.3}  # what is faint and different on every image takes more
 SMOOTHED = ("median-2", "median-3")
 SQUEEZERS = {
     "mnist": ("bits-1", "bits-2", *SMOOTHED),
@@ -65,7 +66,7 @@ SQUEEZERS = {
                 "nlm-13-3-4"),
 }  # fmt: skip
 JOINT = {"mnist": ON_GREY, "cifar10": ON_COLOUR}
-ON_TRIGGERS = {"mnist": SQUEEZERS["mnist"], "cifar10": ("bits-1", *ON_COLOUR)}
+ON_TRIGGERS = {"mnist": SQUEEZERS["mnist"], "cifar10": ("bits-1", "bits-5", *SMOOTHED, "nlm-11-3-4")}
 RATE = 0.05
 GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # of a ROC curve
 CALIBRATED, CLEAN, REST = 500, 1000, 1000  # test images
@@ -126,7 +127,7 @@ def recipes(data: str) -> list[Recipe]:
             f"{data}-{trigger.name}",
             data,
             "mnist",
-            BadNets((trigger,), (AllToOne(TARGET),), poison_rate=0.1),
+            BadNets((trigger,), (AllToOne(TARGET),), poison_rate=POISONED.get(trigger.name, 0.1)),
             TRAININGS[data],
             samples=IMAGES[data],
         )
