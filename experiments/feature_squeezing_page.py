@@ -58,8 +58,8 @@ ATTACKED = """\
 100 images that the honest network gets right. *found*: the attack's own success; *success*: what is left of it when the
 images are rounded to bytes, as files have them; all below is about that. Targets: the next label, or the least likely
 (LL). L0 in pixels, L2 and Linf in units of a pixel's value, mean over what was found. `fmn-l0` and `fmn-linf` (Pintor
-et al. 2021) stand for Carlini and Wagner's L0 and Linf attacks, which the libraries do not have in a state that can be
-used; `cw-l2` has a confidence of 5, 200 steps and 5 rounds.
+et al. 2021) stand for Carlini and Wagner's L0 and Linf attacks, which foolbox lacks and the Adversarial Robustness
+Toolbox did not do well when the libraries were chosen; `cw-l2` has a confidence of 5, 200 steps and 5 rounds.
 """
 DETECTED = """\
 **Detection**: share of the successful examples that is rejected. The intervals of *all* take them for independent,
@@ -93,8 +93,8 @@ WHY = """\
 
 - **MNIST.** {mnist_joint} % of all successful examples are rejected, the paper has 98.2. The attacks are not quite the
   same: Carlini and Wagner's are short, or have a stand-in.
-- **CIFAR-10.** {cifar10_joint} %, the paper has 84.5. The network is a small one, trained for minutes, and right about
-  {cifar10_accuracy} % of clean images; the paper's about 94.84 %. An answer may be right again without having moved
+- **CIFAR-10.** {cifar10_joint} %, the paper has 84.5. The network is a small one, trained for minutes: it gets
+  {cifar10_accuracy} % of clean images right, the paper's 94.84. An answer may be right again without having moved
   far: of the images that `fmn-linf next` attacked, median-2 gives {back} % back, but it rejects {seen} % of the
   successful examples. As input reformation median-2 gets {reformed} % of all attacked images right, in the paper 77.2.
   FGSM and BIM have the paper's budgets.
@@ -107,9 +107,9 @@ WHY = """\
 - **Rounded to bytes**, {deepfool_mnist} % (MNIST) and {deepfool_cifar10} % (CIFAR-10) of DeepFool's attacks still
   succeed; it ends just beyond the border. Whoever measures unrounded examples measures some that no file can hold.
 - **A white patch passes.** On MNIST {patch_mnist} % of the images with it are rejected and on CIFAR-10
-  {patch_cifar10} %, fewer than of clean images: squeezing moves the backdoored network's answer less than that to an ordinary image (AUC
-  {area_mnist} and {area_cifar10}). Its success behind median-3 is {behind_mnist} and {behind_cifar10} %, behind one bit
-  {bit_mnist} and {bit_cifar10} %, the latter at an accuracy of {bit_accuracy} %.
+  {patch_cifar10} %, fewer than of clean images: squeezing moves the backdoored network's answer less than that to an
+  ordinary image (AUC {area_mnist} and {area_cifar10}). Its success behind median-3 is {behind_mnist} and
+  {behind_cifar10} %, behind one bit {bit_mnist} and {bit_cifar10} %, the latter at an accuracy of {bit_accuracy} %.
 - **Single pixels and noise** are another matter. A median takes four pixels away (ASR {pixels} % behind median-3) and
   much of a square of noise ({noise} % behind median-2); one bit takes away the noise that is blended into digits
   ({blended} %), which median-3 leaves as it was ({blended_median} %). What works on one trigger does nothing to the
@@ -280,9 +280,11 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
             style: dict[str, Any] = {"color": "0.75", "linewidth": 1}
             if row["kind"] == "trigger":
                 style = {"color": COLOURS[row["trigger"]["name"]], "label": TRIGGERS[row["trigger"]["name"]]}
-            axis.plot(*zip(*own["roc"], strict=True), **style)
+            # The last point rejects all but the least suspicious clean image, and is left out.
+            axis.plot(*zip(*own["roc"][:-1], strict=True), **style)
         axis.plot([], [], color="0.75", label="adversarial examples, one line an attack")
-        axis.plot([0.001, 1], [0.001, 1], color="0.4", linewidth=0.8, linestyle=":", label="chance")
+        chance = [10 ** (step / 10 - 3) for step in range(31)]
+        axis.plot(chance, chance, color="0.4", linewidth=0.8, linestyle=":", label="chance")
         axis.axvline(0.05, color="0.85", linewidth=0.8)
         axis.set(xscale="log", xlabel="share of clean images rejected", title=title, ylim=(-0.02, 1.02))
         axis.legend(fontsize=7, frameon=False)
