@@ -39,6 +39,7 @@ from gifthorse.detect.source_specific import SourceSpecific as SourceSpecificDet
 from gifthorse.errors import DataError
 from gifthorse.guard import FILTERS
 from gifthorse.guard.activation_filter import ActivationFilter
+from gifthorse.guard.feature_squeezing import FeatureSqueezing
 from gifthorse.guard.joined import Joined
 from gifthorse.guard.strip import Strip
 from gifthorse.repair import REPAIRERS
@@ -64,6 +65,7 @@ QUICK = {
     "threshold-pruning": ThresholdPruning(rounds=2, epochs=1),
     "unlearning": Unlearning(rounds=2, search_steps=3, epochs=1, steps=4),
     "activation-filter": ActivationFilter(profiled=40),
+    "feature-squeezing": FeatureSqueezing(("bits-4", "nlm-3-3-9")),
     "joined": Joined((Strip(overlays=4), ActivationFilter(profiled=20))),
     "strip": Strip(overlays=4),
     "adaptive-activation": AdaptiveActivation(QUICK_BADNETS),

@@ -13,6 +13,7 @@ from gifthorse.core.spec import Spec
 from gifthorse.core.trigger import MaskedPattern
 from gifthorse.errors import DataError, GuardFileError, OptionError
 from gifthorse.guard.activation_filter import ActivationFilter
+from gifthorse.guard.feature_squeezing import FeatureSqueezing
 from gifthorse.guard.guard_file import load_guard, save_guard
 from gifthorse.guard.joined import Joined, joined_scores
 from gifthorse.guard.strip import Strip
@@ -77,6 +78,15 @@ def test_what_one_filter_misses_the_other_sees(recovered):
     recipe = Joined((Strip(overlays=4), ActivationFilter(profiled=20, share=0.25)), false_rejection_rate=0.1)
     guard = recipe.calibrate(model, Samples(images, torch.arange(90) % 2), recovered({1: trigger}), seed=0)
     assert bool(guard.screen(trigger.apply(images.float() / 255)).rejected.all())
+
+
+def test_filters_that_need_no_trigger(toy_honest, toy_clean, toy_test, recovered, tmp_path):
+    """Squeezing keeps nothing of its own, and finds its squeezers again by the number of channels."""
+    recipe = Joined((Strip(overlays=4), FeatureSqueezing()), false_rejection_rate=0.1)
+    guard = recipe.calibrate(toy_honest, toy_clean, recovered({}), seed=0)
+    save_guard(guard, toy_honest, tmp_path / "guard.safetensors")
+    again = load_guard(tmp_path / "guard.safetensors", toy_honest)
+    assert again.screen(toy_test.images).rejected.equal(guard.screen(toy_test.images).rejected)
 
 
 def test_a_filter_that_needs_a_trigger_says_so(toy_honest, toy_clean, recovered):

@@ -103,8 +103,8 @@ Filter = Annotated[
     str,
     typer.Option(
         metavar="SPEC",
-        help="What guards: strip (for sound strip:blend=sound), activation-filter, or several as one, "
-        "joined:filters=strip+activation-filter.",
+        help="What guards: strip (strip:blend=sound for sound); activation-filter, by a recovered trigger's neurons; "
+        "feature-squeezing (…:squeezers=bits-5/median-2); or several as one, joined:filters=strip+activation-filter.",
         rich_help_panel=METHOD_PANEL,
     ),
 ]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from ..core.spec import Spec
 from ..errors import OptionError
@@ -49,7 +49,8 @@ def value(text: str, kind: type[Any], name: str, *, option: str) -> Any:  # noqa
     """What is given to the option ``name`` of ``kind``.
 
     JSON is taken as it is. Numbers with ``/`` between them are a list, such lists with ``+`` between them a list of
-    lists; ``+`` stands between methods, too. Anything else is text.
+    lists; ``+`` stands between methods, too. Where the option is a list of names, ``/`` stands between these. Anything
+    else is text.
 
     Raises:
         OptionError: the option is a method, and there is no such method.
@@ -59,6 +60,8 @@ def value(text: str, kind: type[Any], name: str, *, option: str) -> Any:  # noqa
     if registry is not None and not text.startswith("["):
         methods = [method(one, registry, option=option) for one in text.split("+")]
         return methods if isinstance(default, tuple) else methods[0]
+    if get_type_hints(kind)[name] == tuple[str, ...] and not text.startswith("["):
+        return text.split("/")
     read = _read(text)
     return [read] if isinstance(default, tuple) and not isinstance(read, list | str) else read
 

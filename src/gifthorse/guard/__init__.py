@@ -5,9 +5,11 @@ To add one: write its file, add its row to ``JOINABLE``.
 
 from ..core.defense import Filter
 from .activation_filter import ActivationFilter
+from .feature_squeezing import FeatureSqueezing
+from .input_reformation import Squeezed
 from .joined import JOINABLE, Joined
 from .strip import Strip
 
-__all__ = ["FILTERS", "ActivationFilter", "Joined", "Strip"]
+__all__ = ["FILTERS", "ActivationFilter", "FeatureSqueezing", "Joined", "Squeezed", "Strip"]
 
 FILTERS: dict[str, type[Filter]] = {**JOINABLE, Joined.name: Joined}

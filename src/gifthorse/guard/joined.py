@@ -1,5 +1,8 @@
 """Several filters as one, with one false rejection rate for the whole.
 
+Paper: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005, for the promise; how the scores are put
+together is our own.
+
 Each filter scores an input in its own way. Its scores for clean images say what is usual for it, and what only a share
 of ``false_rejection_rate`` of them exceed: these two become 0 and 1, for every filter. The greatest of an input's
 scores counts, and its threshold is the empirical quantile that promises the rate for the whole (``conformal``), from
@@ -22,9 +25,10 @@ from ..core.verdict import Verdict
 from ..errors import DataError, GuardFileError, OptionError
 from .activation_filter import ActivationFilter
 from .conformal import conformal_threshold, promise, scores_needed
+from .feature_squeezing import FeatureSqueezing
 from .strip import Strip
 
-JOINABLE: dict[str, type[Filter]] = {ActivationFilter.name: ActivationFilter, Strip.name: Strip}
+JOINABLE: dict[str, type[Filter]] = {kind.name: kind for kind in (ActivationFilter, FeatureSqueezing, Strip)}
 SCALED = 20  # clean images, at least, that say what is usual for a filter
 ANY_RATE = 0.5  # of a filter whose own threshold is not used, so that it asks for no samples to set one
 FAINTEST = 1e-12  # the spread of scores that are all the same
