@@ -1,8 +1,9 @@
 """Threshold pruning: set the smallest weights of the convolutions to 0, a few per cent of their range a round.
 
 Paper: Kashyap, Maheshwari, Gahalot, "Data Poisoning, Backdoor Attacks and Defending Against Them with Machine
-Learning", a report, section 3: in each convolution, weights of at most ``min + (max - min) · percent`` are pruned; after
-every round the network is trained further on clean inputs; the rounds end when accuracy has fallen by more than a limit.
+Learning", a report, section 3: in each convolution, weights of at most ``min + (max - min) · percent`` are pruned;
+after every round the network is trained further on clean inputs; the rounds end when accuracy has fallen by more than
+a limit.
 Differs: the limit is checked on samples that were held out, not on test data; and what was pruned stays at 0.
 
 As the report has it, the least weights are the most negative ones. ``magnitude`` takes the weights nearest to 0, as
