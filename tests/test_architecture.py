@@ -39,6 +39,7 @@ ALLOWED = {
     "guard": DEFENCE | {"files"},
     "pipeline": CORE | {"metrics", "detect", "repair", "guard"},
     "report": CORE | {"files", "metrics"},
+    "serve": CORE | {"guard"},
     "redteam": CORE
     | {"activations", "arch", "attacks", "data", "files", "load", "metrics", "neurons", "provenance", "report"}
     | {"train", "triggers"},
@@ -54,6 +55,7 @@ ALLOWED = {
         "redteam",
         "repair",
         "report",
+        "serve",
         "train",
         "triggers",
     },

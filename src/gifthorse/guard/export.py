@@ -1,7 +1,10 @@
 """A guarded model as an ONNX file, for where PyTorch is not."""
 
+import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
@@ -40,8 +43,7 @@ def export_onnx(guarded: GuardedClassifier, path: Path | str) -> None:
     traced = _Traced(guarded).eval()
     example = torch.zeros(2, *guarded.model.spec.input_shape)  # of one image, the exporter would fix the number
     images = torch.export.Dim("N", min=1, max=LARGEST)
-    with whole_file(Path(path)) as unfinished, torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, of its own insides
+    with whole_file(Path(path)) as unfinished, torch.no_grad(), _quiet():
         try:
             program = torch.onnx.export(
                 traced,
@@ -57,6 +59,20 @@ def export_onnx(guarded: GuardedClassifier, path: Path | str) -> None:
             raise UnsupportedModelError(f"the network cannot be written as ONNX: {reason}") from error
         assert program is not None
         program.save(unfinished, external_data=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """In the block, the exporter says nothing of its own insides, such as that torchvision is not there."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(before)
 
 
 @final
