@@ -11,7 +11,7 @@ from ..core.defense import Guard
 from ..core.model import Classifier, check_images
 from ..errors import OptionError
 
-NEVER = -1e30  # the score of an answer that is not given: finite, so that no arithmetic on it makes NaN
+NEVER = -(2.0**100)  # the score of an answer that is not given: finite, so that no arithmetic on it makes NaN
 CERTAIN = 0.0  # that of the rejection, beside which all others are NEVER
 
 
