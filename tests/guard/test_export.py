@@ -74,7 +74,7 @@ def test_a_network_with_a_softmax_of_its_own(tmp_path, recovered):
 def test_another_filter_says_that_it_cannot(tmp_path, toy_backdoored, toy_clean, toy_implant, recovered):
     trigger = recovered({5: toy_implant.trigger})
     guard = ActivationFilter().calibrate(toy_backdoored, toy_clean, trigger, seed=0)
-    with pytest.raises(OptionError, match="only a guard of strip can be written .* this one is of activation-filter"):
+    with pytest.raises(OptionError, match=r"only a guard of strip can be written .* this one is of activation-filter"):
         export_onnx(GuardedClassifier(toy_backdoored, guard), tmp_path / "none.onnx")
     with pytest.raises(OptionError, match="there is no guard to export"):
         export_onnx(GuardedClassifier(toy_backdoored, None), tmp_path / "none.onnx")

@@ -366,6 +366,7 @@ def test_metrics(serve, toy_guarded, request_of, shown):
 
 def test_a_port_that_is_taken():
     with listen("127.0.0.1", 0) as taken:
+        assert taken.proto == socket.IPPROTO_TCP  # or answers wait for the client's acknowledgement, 40 ms each
         port = taken.getsockname()[1]
         with pytest.raises(OptionError, match=rf"cannot listen on 127\.0\.0\.1 port {port}: .* give another --host or"):
             listen("127.0.0.1", port)

@@ -65,7 +65,7 @@ def serve(
     name: Name = None,
     max_body: MaxBody = 16,
     max_images: MaxImages = 256,
-    max_batch: MaxBatch = 64,
+    max_batch: MaxBatch = 32,
     max_queue: MaxQueue = 1024,
     max_requests: MaxRequests = 128,
     max_connections: MaxConnections = 512,

@@ -32,7 +32,7 @@ class Limits:
     body_bytes: int = 16 * MEBI
     json_bytes: int = 4 * MEBI
     images: int = 256
-    batch: int = 64
+    batch: int = 32
     queue: int = 1024
     requests: int = 128
     connections: int = 512

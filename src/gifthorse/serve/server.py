@@ -29,10 +29,18 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         OptionError: it is not to be had.
     """
+    listener = None
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # TCP by name, as asyncio sends small answers at once only where it is; create_server leaves it to the system.
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        return listener
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise OptionError(
             f"cannot listen on {host} port {port}: {error.strerror or error}; give another --host or --port"
         ) from error
