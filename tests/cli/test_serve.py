@@ -86,6 +86,30 @@ def test_a_guard_of_another_model_is_refused(run, toy, guard):
     assert "the guard was calibrated for a model with other weights" in ended.err
 
 
+@pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
+def test_who_lets_others_in_is_warned(run, toy, guard, monkeypatch, host, warned):
+    def run_no_server(server, sockets):
+        for one in sockets:
+            one.close()
+
+    monkeypatch.setattr("uvicorn.Server.run", run_no_server)
+    ended = run(*words(toy, "--guard", guard, "--host", host, "--port", 0))
+    assert ended.code == 0
+    assert ended.out.startswith(f"serving backdoored, guarded by strip, on http://{host}:")
+    assert ("there is no password and no encryption" in ended.err) == warned
+
+
+def test_a_stop_that_waits_for_nothing_is_a_failure(run, toy, guard, monkeypatch):
+    def run_until_forced(server, sockets):
+        sockets[0].close()
+        server.force_exit = True
+
+    monkeypatch.setattr("uvicorn.Server.run", run_until_forced)
+    ended = run(*words(toy, "--guard", guard, "--port", 0))
+    assert ended.code == 4
+    assert "what was open is not answered" in ended.err
+
+
 class Started:
     """The command in a process of its own."""
 

@@ -81,7 +81,7 @@ def serve(
     as its "rejected". Metrics for Prometheus are at /metrics. It neither encrypts nor asks who is there: let other
     machines in through a proxy that does.
 
-    SIGTERM and Ctrl-C stop it when all that was asked is answered.
+    SIGTERM and Ctrl-C stop it when all that was asked is answered; a second Ctrl-C stops it at once.
 
     Exit codes: 0 stopped · 2 wrong usage · 4 failed.
     """
@@ -132,6 +132,9 @@ def _run(server: "uvicorn.Server", host: str, port: int, what: str) -> int:
     except exits.Interrupted:  # uvicorn has answered everything, and then raises the signal again
         if not server.started:
             raise
+    if server.force_exit:
+        typer.echo("gifthorse: stopped at once, at the second Ctrl-C; what was open is not answered", err=True)
+        return exits.FAILED
     typer.echo("stopped")
     return 0
 

@@ -56,6 +56,7 @@ def make_server(app: FastAPI, limits: Limits) -> uvicorn.Server:
             ws="none",
             loop="asyncio",
             lifespan="on",
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             server_header=False,
