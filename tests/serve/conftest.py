@@ -131,9 +131,9 @@ def toy_guarded(toy_backdoored: Classifier, toy_guard: Guard) -> GuardedClassifi
     return GuardedClassifier(toy_backdoored, toy_guard)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(toy_guarded: GuardedClassifier) -> Iterator[Served]:
-    """The toy behind STRIP, with the usual limits."""
+    """The toy behind STRIP, with the usual limits; not for the session, as other tests set the clock."""
     with serving(toy_guarded) as one:
         yield one
 
