@@ -40,6 +40,7 @@ ALLOWED = {
     "guard": DEFENCE | {"files", "spectrogram"},
     "pipeline": CORE | {"metrics", "detect", "repair", "guard"},
     "report": CORE | {"files", "metrics"},
+    "serve": CORE | {"guard"},
     "redteam": CORE
     | {"activations", "arch", "attacks", "data", "files", "load", "metrics", "neurons", "provenance", "report"}
     | {"train", "triggers"},
@@ -55,6 +56,7 @@ ALLOWED = {
         "redteam",
         "repair",
         "report",
+        "serve",
         "train",
         "triggers",
     },

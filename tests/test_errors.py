@@ -14,6 +14,7 @@ TREE = {
     "DataError": (errors.GiftHorseError, 4),
     "GuardFileError": (errors.GiftHorseError, 4),
     "DivergedError": (errors.GiftHorseError, 4),
+    "RequestError": (errors.GiftHorseError, 4),
 }
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .core.vetting import Vetting
     from .data import load_samples
     from .errors import GiftHorseError
+    from .guard.export import export_onnx
     from .guard.guard_file import load_guard, save_guard
+    from .guard.guarded import GuardedClassifier
     from .load import load_model, save_model
     from .pipeline import Methods, vet
     from .report import write_report
@@ -30,12 +32,14 @@ __version__ = "0.1.0"
 _HOME = {
     "Classifier": "core.model",
     "GiftHorseError": "errors",
+    "GuardedClassifier": "guard.guarded",
     "Methods": "pipeline",
     "ModelSpec": "core.model",
     "Outcome": "core.verdict",
     "Samples": "core.data",
     "Verdict": "core.verdict",
     "Vetting": "core.vetting",
+    "export_onnx": "guard.export",
     "load_guard": "guard.guard_file",
     "load_model": "load",
     "load_samples": "data",
@@ -48,6 +52,7 @@ _HOME = {
 __all__ = [
     "Classifier",
     "GiftHorseError",
+    "GuardedClassifier",
     "Methods",
     "ModelSpec",
     "Outcome",
@@ -55,6 +60,7 @@ __all__ = [
     "Verdict",
     "Vetting",
     "__version__",
+    "export_onnx",
     "load_guard",
     "load_model",
     "load_samples",

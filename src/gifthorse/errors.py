@@ -10,7 +10,8 @@
     ├── UnsupportedModelError a network that cannot be vetted (NaN weights, no gradient, ...)
     ├── DataError             samples that cannot be read, or do not fit the model
     ├── GuardFileError        a guard file that cannot be read, or was made for another model
-    └── DivergedError         an optimisation that ended in NaN
+    ├── DivergedError         an optimisation that ended in NaN
+    └── RequestError          a request that the service refuses, with an HTTP status
 
 A message says what is wrong, where, the rule, the value, and the way out. "Cannot tell" is not an
 error: it is ``Outcome.INCONCLUSIVE``.
@@ -57,3 +58,16 @@ class GuardFileError(GiftHorseError):
 
 class DivergedError(GiftHorseError):
     """An optimisation ended in NaN or infinity."""
+
+
+class RequestError(GiftHorseError):
+    """The service refuses a request, and goes on.
+
+    Args:
+        message: what is wrong, the rule, the value and the way out.
+        status: of HTTP; 503 where the same request may do later.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status

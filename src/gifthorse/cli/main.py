@@ -15,6 +15,7 @@ from .demo import demo
 from .repair import repair
 from .report import report
 from .scan import scan
+from .serve import serve
 from .vet import vet
 from .zoo import zoo
 
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "scan": scan,
     "repair": repair,
     "report": report,
+    "serve": serve,
     "attack": attack,
     "zoo": zoo,
     "demo": demo,

@@ -5,7 +5,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -180,8 +180,43 @@ def numbers(text: str | None, *, option: str, separator: str = ",", kind: type =
 
 
 @dataclass(frozen=True)
+class Network:
+    """The options that say which model, and what it expects."""
+
+    model: Model
+    arch: Arch = None
+    device: Device = "cpu"
+    input_shape: InputShape = None
+    pixel_range: PixelRange = None
+    mean: Mean = None
+    std: Std = None
+    channel_order: ChannelOrder = None
+    layout: Layout = None
+
+    def load(self, *, fallback_input_shape: tuple[int, int, int] | None = None) -> "Classifier":
+        """The model; the fallback is the size of its input where nothing else tells it."""
+        from ..load import load_model
+
+        stated = {
+            "input_shape": numbers(self.input_shape, option="--input-shape", separator="x", kind=int),
+            "pixel_range": numbers(self.pixel_range, option="--pixel-range"),
+            "mean": numbers(self.mean, option="--mean"),
+            "std": numbers(self.std, option="--std"),
+            "channel_order": self.channel_order,
+            "layout": self.layout,
+        }
+        return load_model(
+            self.model,
+            arch=self.arch,
+            device=self.device,
+            fallback_input_shape=fallback_input_shape,
+            **{name: value for name, value in stated.items() if value is not None},
+        )
+
+
+@dataclass(frozen=True)
 class Subject:
-    """The options that say which model, and with which samples; each command on a model has all of them."""
+    """The options that say which model, and with which samples; each command that vets has all of them."""
 
     model: Model
     data: Data
@@ -201,25 +236,11 @@ class Subject:
     def load(self) -> "tuple[Classifier, Samples]":
         """The model and the samples, checked against each other."""
         from ..data import load_samples
-        from ..load import load_model
 
         samples = load_samples(self.data, root=self.data_root, split=self.split, limit=self.count, seed=self.seed)
-        stated = {
-            "input_shape": numbers(self.input_shape, option="--input-shape", separator="x", kind=int),
-            "pixel_range": numbers(self.pixel_range, option="--pixel-range"),
-            "mean": numbers(self.mean, option="--mean"),
-            "std": numbers(self.std, option="--std"),
-            "channel_order": self.channel_order,
-            "layout": self.layout,
-        }
         channels, height, width = samples.images.shape[1:]
-        model = load_model(
-            self.model,
-            arch=self.arch,
-            device=self.device,
-            fallback_input_shape=(channels, height, width),
-            **{name: value for name, value in stated.items() if value is not None},
-        )
+        network = Network(**{one.name: getattr(self, one.name) for one in fields(Network)})
+        model = network.load(fallback_input_shape=(channels, height, width))
         samples.check_fits(model.spec)
         return model, samples
 
@@ -250,10 +271,11 @@ class Scanning:
 
 
 def with_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give ``command`` the options of ``Subject`` and ``Scanning`` in place of its first two parameters."""
-    bundles = Subject, Scanning
+    """Give ``command`` the options of ``Subject``, ``Scanning``, … in place of its parameters that are such bundles."""
+    taken = list(inspect.signature(command).parameters.values())
+    bundles: list[Any] = [one.annotation for one in taken if is_dataclass(one.annotation)]
     shared = [list(inspect.signature(bundle).parameters.values()) for bundle in bundles]
-    own = list(inspect.signature(command).parameters.values())[len(bundles) :]
+    own = taken[len(bundles) :]  # the bundles are the first
 
     @functools.wraps(command)
     def spliced(**options: Any) -> int:  # noqa: ANN401 - the values that typer has read

@@ -156,6 +156,13 @@ def normal_threshold(scores: Tensor, rate: float) -> float:
     return NormalDist(float(values.mean()), max(float(values.std()), FAINTEST)).inv_cdf(1 - rate)
 
 
+def blended(images: Tensor, overlays: Tensor, *, weight: float, blend: Blend) -> Tensor:
+    """Each of ``images`` ``(N, C, H, W)`` with each of ``overlays`` ``(M, C, H, W)``: ``(N, M, C, H, W)``, in [0, 1]."""
+    if blend == "sound":
+        return superposed(images[:, None], overlays[None])
+    return images[:, None].lerp(overlays[None], weight)
+
+
 def blend_entropy(
     model: Classifier, images: Tensor, overlays: Tensor, *, weight: float = 0.5, blend: Blend = "pixels"
 ) -> Tensor:
@@ -175,8 +182,6 @@ def blend_entropy(
     under, over = as_pixels(images, device=cpu), as_pixels(overlays, device=cpu)
     entropies = []
     for part in under.split(max(1, BLENDS_PER_PASS // len(over))):
-        sound, each = blend == "sound", part[:, None]
-        blends = superposed(each, over[None]) if sound else each.lerp(over[None], weight)  # (P, M, C, H, W)
-        shares = model.predict(blends.flatten(0, 1)).softmax(1)  # (P·M, K)
+        shares = model.predict(blended(part, over, weight=weight, blend=blend).flatten(0, 1)).softmax(1)  # (P·M, K)
         entropies.append(torch.special.entr(shares).sum(1).view(len(part), len(over)).mean(1))
     return torch.cat(entropies) if entropies else torch.empty(0)
