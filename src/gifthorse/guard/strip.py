@@ -157,7 +157,7 @@ def normal_threshold(scores: Tensor, rate: float) -> float:
 
 
 def blended(images: Tensor, overlays: Tensor, *, weight: float, blend: Blend) -> Tensor:
-    """Each of ``images`` ``(N, C, H, W)`` with each of ``overlays`` ``(M, C, H, W)``: ``(N, M, C, H, W)``, in [0, 1]."""
+    """Each of ``images`` ``(N, C, H, W)`` in [0, 1] with each of ``overlays`` ``(M, C, H, W)``: ``(N, M, C, H, W)``."""
     if blend == "sound":
         return superposed(images[:, None], overlays[None])
     return images[:, None].lerp(overlays[None], weight)
