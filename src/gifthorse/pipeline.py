@@ -1,5 +1,6 @@
 """The whole job in order: detect, repair, examine again, guard."""
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -33,6 +34,11 @@ class Methods:
     repairer: Repairer | None = field(default_factory=Unlearning)
     filter: Filter | None = field(default_factory=Strip)
 
+
+UNSCANNED = Verdict(
+    Outcome.INCONCLUSIVE, math.nan, (), (), "the model was not scanned", "none: there was no scan", Spec("none"), 0
+)
+"""What repairs and filters that need no trigger are given where nobody has looked for one."""
 
 DETECTOR, REPAIRER, FILTER = Spec(NeuralCleanse.name), Spec(Unlearning.name), Spec(Strip.name)
 """What is done if nothing is said."""
@@ -166,4 +172,11 @@ def _guard(
         guard = recipe.calibrate(model, samples, verdict, seed=seed, progress=progress)
     except (DataError, OptionError) as lacking:  # too few samples, or no trigger to guard against
         return None, f"not made: {lacking}"
-    return guard, "stands in front of the model as it came in"
+    reason = "stands in front of the model as it came in"
+    facts = guard.state().facts
+    if "promised_false_rejection_rate" in facts:
+        reason += (
+            f"; calibrated on {facts['calibrated_on']:.0f} clean samples, it rejects a further one with a probability "
+            f"of at most {facts['promised_false_rejection_rate']:.1%}"
+        )
+    return guard, reason

@@ -123,6 +123,56 @@ def test_nothing_is_found_in_the_honest_twin_and_stale_files_go(run, toy, tmp_pa
     assert names(out) == sorted([*REPORT, "notes.txt"])
 
 
+def test_what_needs_no_trigger_sanitises_whatever_the_scan_finds(run, toy):
+    subject = toy.subject("honest.safetensors")
+    ended = run("repair", *subject, "--repairer", "fine-pruning:epochs=1", "--out", "out")
+    assert ended.code == 0, ended
+    assert ended.out.startswith("NO BACKDOOR FOUND")
+    assert "repair     done: no trigger is known that could be tried, and accuracy on" in ended.out
+    assert names(Path("out")) == sorted([*REPORT, "repaired.safetensors", "repaired.safetensors.toml"])
+    document = json.loads(Path("out/report.json").read_text())
+    assert document["repair"]["targets"] == []
+    assert document["repair"]["verdict_after"] is None
+
+
+def test_a_guard_without_a_scan(run, toy):
+    subject = toy.subject()
+    ended = run(
+        "guard", *subject, "--filter", "strip:overlays=4,false_rejection_rate=0.1", "--out", "new/g.safetensors"
+    )
+    assert ended.code == 0, ended
+    assert "rejects a further clean input with a probability of at most" in ended.out
+    assert "calibrated on" in ended.out
+    assert not any(line.startswith("scan") for line in ended.err.splitlines())
+    assert names(Path("new")) == ["g.safetensors"]
+
+
+def test_a_guard_that_needs_a_trigger_takes_it_from_a_report(run, toy, vetted):
+    subject = toy.subject("backdoored.pth")
+    trained = "--filter", "activation-filter:profiled=20", "--out", "guard.safetensors"
+    without = run("guard", *subject, *trained)
+    assert without.code == 2
+    assert "needs a recovered trigger" in without.err
+    assert not Path("guard.safetensors").exists()
+    with_it = run("guard", *subject, *trained, "--report", vetted[1])
+    assert with_it.code == 0, with_it
+    assert Path("guard.safetensors").exists()
+
+
+def test_a_guard_is_a_file_of_its_own(run, toy):
+    model, *rest = toy.subject("honest.safetensors")
+    before = Path(model).read_bytes()
+    for out, said in ((model, "is the model, and would be replaced"), ("guard.bin", "must be a file that ends in"),
+                      (Path(model).parent, "must be a file that ends in")):  # fmt: skip
+        ended = run("guard", model, *rest, "--out", out)
+        assert ended.code == 2, ended
+        assert said in ended.err
+    assert Path(model).read_bytes() == before
+    few = run("guard", model, *rest, "--filter", "strip:false_rejection_rate=0.001")
+    assert few.code == 4
+    assert "give at least 1031" in few.err
+
+
 def test_repair_refuses_the_report_of_another_model(run, toy, vetted):
     ended = run("repair", *toy.subject("honest.safetensors"), "--report", vetted[1], "--out", "out")
     assert ended.code == 2

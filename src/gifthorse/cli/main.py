@@ -12,6 +12,7 @@ from .. import __version__
 from . import exits
 from .attack import LISTS, attack
 from .demo import demo
+from .guard import guard
 from .repair import repair
 from .report import report
 from .scan import scan
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "vet": vet,
     "scan": scan,
     "repair": repair,
+    "guard": guard,
     "report": report,
     "serve": serve,
     "attack": attack,
