@@ -287,7 +287,7 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axis.plot(chance, chance, color="0.4", linewidth=0.8, linestyle=":", label="chance")
         axis.axvline(0.05, color="0.85", linewidth=0.8)
         axis.set(xscale="log", xlabel="share of clean images rejected", title=title, ylim=(-0.02, 1.02))
-        axis.legend(fontsize=7, frameon=False)
+        axis.legend(fontsize=7, framealpha=0.9, loc="center right" if data == "mnist" else "upper left")
     axes[0].set_ylabel("share rejected")
     figure.tight_layout()
     return figure
