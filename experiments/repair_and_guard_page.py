@@ -45,7 +45,8 @@ ON_FIGURE_8 = """\
 The defender has {signs} signs, {faces} faces, {speech} recordings, all from the training data, and no trigger. Signs:
 GTSRB with a white patch. Faces: 40 people with sunglasses on DeepID. Speech: spoken digits as spectrograms with a tone.
 *Aware*: the attacker prunes first and hides the backdoor in what clean images use (`pruning-aware`). *Twin*: accuracy
-of the honest model of the same recipe after the same repair, and how often the trigger turns it.
+of the honest model of the same recipe after the same repair, and how often the trigger turns it; both attacks on a task
+have the same.
 
 """
 ON_REPORT = """\
@@ -102,18 +103,18 @@ def _table(head: Sequence[str], lines: Iterable[Iterable[object]]) -> str:
 def _of_figure_8(rows: Rows) -> str:
     lines = []
     for row in rows:
-        one, twin = row["backdoored"], row["honest"]
+        one, twin = row["backdoored"], row.get("honest")
         papers = FIGURE_8[row["task"], row["aware"]]
         if row["method"] == METHODS[0]:
             lines.append([
                 TASKS[row["task"]], "aware" if row["aware"] else "ordinary", "none",
                 with_interval(one["accuracy_before"]), with_interval(one["success_before"]),
-                _cell(papers[0]), percent(twin["accuracy_before"]["rate"]), percent(twin["success_before"]["rate"]), "",
+                _cell(papers[0]), *_twin(twin, "before"), "",
             ])  # fmt: skip
         theirs = _cell(papers[IN_FIGURE_8.index(row["method"])]) if row["method"] in IN_FIGURE_8 else "–"
         lines.append([
             "", "", row["method"], with_interval(one["accuracy_after"]), with_interval(one["success_after"]), theirs,
-            percent(twin["accuracy_after"]["rate"]), percent(twin["success_after"]["rate"]), f"{one['seconds']:.0f}",
+            *_twin(twin, "after"), f"{one['seconds']:.0f}",
         ])  # fmt: skip
     clean = {row["task"]: f"{row['clean_samples']:,}" for row in rows}
     head = ("task", "attack", "repair", "CA", "ASR", "paper", "CA twin", "ASR twin", "seconds")
@@ -122,6 +123,10 @@ def _of_figure_8(rows: Rows) -> str:
         + _table(head, lines)
         + "\n![Accuracy and attack success after each repair](../images/repair-figure-8.svg)\n"
     )
+
+
+def _twin(twin: Mapping[str, Any] | None, when: str) -> list[str]:
+    return [percent(twin[f"{what}_{when}"]["rate"]) if twin else "" for what in ("accuracy", "success")]
 
 
 def _cell(pair: tuple[float, float]) -> str:

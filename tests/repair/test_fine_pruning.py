@@ -69,7 +69,7 @@ def test_too_little_and_too_much(toy_honest, toy_clean, recovered):
     with pytest.raises(DataError, match="give at least 2"):
         FinePruning().repair(toy_honest, toy_clean.subset(torch.tensor([0])), recovered({}), seed=0)
     with pytest.raises(DivergedError, match="lower learning_rate"):
-        FinePruning(learning_rate=1e30, epochs=1).repair(toy_honest, toy_clean, recovered({}), seed=0)
+        FinePruning(learning_rates=(1e30,), epochs=1).repair(toy_honest, toy_clean, recovered({}), seed=0)
 
 
 def test_no_convolution(recovered):
@@ -83,7 +83,7 @@ def test_no_convolution(recovered):
     "options",
     [
         {"layer": ""}, {"step": 1.5}, {"pruning_budget": 1.0}, {"accuracy_budget": -0.1}, {"epochs": 0},
-        {"batch_size": 0}, {"learning_rate": 0.0}, {"gone": 1.0},
+        {"batch_size": 0}, {"learning_rates": (0.0,)}, {"gone": 1.0},
     ],
     ids=str,
 )  # fmt: skip

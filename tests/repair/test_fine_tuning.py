@@ -24,7 +24,7 @@ def test_what_never_worked_is_gone(toy_honest, toy_implant, toy_clean, recovered
 
 
 def test_accuracy_budget_is_kept_or_said(toy_backdoored, toy_implant, toy_clean, recovered):
-    wild = FineTuning(learning_rate=1.0, gone=0.99)
+    wild = FineTuning(learning_rates=(1.0,), gone=0.99)
     repaired = wild.repair(toy_backdoored, toy_clean, recovered({5: toy_implant.trigger}), seed=0)
     assert not repaired.accepted
     assert "accuracy fell by more than 2.0%" in repaired.reason
@@ -32,7 +32,9 @@ def test_accuracy_budget_is_kept_or_said(toy_backdoored, toy_implant, toy_clean,
 
 def test_divergence_is_an_error_of_ours(toy_backdoored, toy_implant, toy_clean, recovered):
     with pytest.raises(DivergedError, match="lower learning_rate"):
-        FineTuning(learning_rate=1e30).repair(toy_backdoored, toy_clean, recovered({5: toy_implant.trigger}), seed=0)
+        FineTuning(learning_rates=(1e30,)).repair(
+            toy_backdoored, toy_clean, recovered({5: toy_implant.trigger}), seed=0
+        )
 
 
 def test_it_needs_no_trigger(toy_honest, toy_clean, recovered):
@@ -43,7 +45,14 @@ def test_it_needs_no_trigger(toy_honest, toy_clean, recovered):
 
 @pytest.mark.parametrize(
     "options",
-    [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"accuracy_budget": 1.0}, {"gone": -0.1}],
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rates": (0.0,)},
+        {"learning_rates": ()},
+        {"accuracy_budget": 1.0},
+        {"gone": -0.1},
+    ],
     ids=str,
 )
 def test_bad_options(options):

@@ -46,7 +46,7 @@ def brightened(by: float):
 )
 def test_a_share_is_stamped_and_labels_stay(stamps, share, expected):
     fit, clean = Sees(), dark()
-    unlearn(model(), clean, stamps, stamped_share=share, fit=fit, seed=3)
+    unlearn(model(), clean, stamps, stamped_share=share, fits=(fit,), seed=3)
     colours = fit.seen.images.flatten(1)
     assert (colours == colours[:, :1]).all()
     values, counts = colours[:, 0].unique(return_counts=True)
@@ -59,7 +59,7 @@ def test_which_are_stamped_depends_on_the_seed_alone():
     drawn = []
     for seed in (0, 0, 1):
         fit = Sees()
-        unlearn(model(), dark(), [brightened(1.0)], fit=fit, seed=seed)
+        unlearn(model(), dark(), [brightened(1.0)], fits=(fit,), seed=seed)
         drawn.append(fit.seen.images)
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])

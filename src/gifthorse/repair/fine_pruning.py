@@ -3,11 +3,12 @@
 Paper: Liu, Dolan-Gavitt, Garg, "Fine-Pruning: Defending Against Backdooring Attacks on Deep Neural Networks", RAID
 2018, section 3.3. Pruning removes backdoors that live in dormant neurons; against an attacker who has pruned them
 himself, it removes the decoys, and fine-tuning then changes the neurons that clean and triggered inputs share.
-Differs: the layer is found, for any convolutional network; what was pruned stays at 0 while the rest is trained; and
-both accuracy limits are looked at on samples that neither step has used.
+Differs: the layer is found, for any convolutional network; what was pruned stays at 0 while the rest is trained;
+several learning rates are tried; and both accuracy limits are looked at on samples that neither step has used.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -20,6 +21,8 @@ from ..core.progress import Progress, prefixed, silent
 from ..core.spec import Spec
 from ..core.verdict import Verdict
 from ..train import Training
+from .fine_tuning import check_learning_rates, fits
+from .gentle import boldest_that_keeps
 from .held_at_zero import held_at_zero
 from .judge import Judge, check_goals, held_out
 from .neuron_pruning import LAST_CONVOLUTION, makers, pruned
@@ -39,7 +42,7 @@ class FinePruning(Repairer):
         pruning_budget: accuracy that pruning may cost on held-out samples, in [0, 1); fine-tuning wins it back.
         epochs: passes over the clean samples.
         batch_size: images in a step.
-        learning_rate: of SGD with momentum.
+        learning_rates: of Adam, as in ``FineTuning``: the first that keeps the accuracy budget is taken.
         accuracy_budget: accuracy that may be lost in the end, in [0, 1).
         gone: a recovered trigger, where there is one, is lost if it turns at most this share of held-out samples.
     """
@@ -49,9 +52,9 @@ class FinePruning(Repairer):
     layer: str = LAST_CONVOLUTION
     step: float = 0.02
     pruning_budget: float = PAPERS_LIMIT
-    epochs: int = 20
+    epochs: int = 10
     batch_size: int = 32
-    learning_rate: float = 0.01
+    learning_rates: tuple[float, ...] = (3e-3, 1e-3, 3e-4)
     accuracy_budget: float = 0.02
     gone: float = 0.01
 
@@ -59,7 +62,8 @@ class FinePruning(Repairer):
         check_layer_and_step(self.layer, self.step)
         check_goals(self.pruning_budget, self.gone)
         check_goals(self.accuracy_budget, self.gone)
-        self._fit()  # checks its options
+        check_learning_rates(self.learning_rates)
+        list(fits(self.epochs, self.batch_size, self.learning_rates))  # checks its options
 
     def repair(
         self, model: Classifier, clean: Samples, verdict: Verdict, *, seed: int, progress: Progress = silent
@@ -69,23 +73,25 @@ class FinePruning(Repairer):
         Raises:
             OptionError: the network has no such layer, or it gives the answers.
             DataError: there are too few samples, or they do not fit the model.
-            DivergedError: the loss or a weight became NaN or infinite.
+            DivergedError: the loss or a weight became NaN or infinite at every learning rate.
         """
         unseen, seen = held_out(model, clean, share=HELD_OUT_SHARE, seed=seed)
         judge = Judge(model, unseen, verdict.triggers, accuracy_budget=self.accuracy_budget, gone=self.gone)
         ranking = dormant_first(model, seen, self.layer)
         count = prunable(model, ranking, unseen, step=self.step, limit=self.pruning_budget, progress=progress)
         gone = ranking.neurons[:count]
-        repaired = pruned(model, ranking.layer, gone).requires_grad_(True)
-        with held_at_zero(repaired, _kept(repaired, ranking.layer, gone)):
-            self._fit()(repaired, seen, seed=seed, progress=prefixed(progress, "repair"))
+
+        def tuned(number: int, fit: Training) -> Classifier:
+            candidate = pruned(model, ranking.layer, gone).requires_grad_(True)
+            with held_at_zero(candidate, _kept(candidate, ranking.layer, gone)):
+                fit(candidate, seen, seed=seed, progress=prefixed(progress, f"repair {number}"))
+            return candidate
+
+        rates = enumerate(fits(self.epochs, self.batch_size, self.learning_rates), start=1)
+        ways = (partial(tuned, number, fit) for number, fit in rates)
+        repaired = boldest_that_keeps(ways, judge.accuracy, least=judge.least)
         return judge.repaired(
             repaired, Spec.of(self), seed=seed, advice="give more clean samples, or use unlearning, if it has a trigger"
-        )
-
-    def _fit(self) -> Training:
-        return Training(
-            epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate, optimizer="sgd"
         )
 
 

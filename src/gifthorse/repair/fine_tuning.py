@@ -2,10 +2,14 @@
 
 Paper: Wang et al., "Neural Cleanse", IEEE S&P 2019, section VI.C and the last column of Table IV: it undoes the Trojan
 Attack, which changed a few neurons, and hardly any BadNets.
-Differs: the triggers that were recovered, if there are any, and samples that were held out say whether it was enough.
+Differs: several learning rates are tried; and the triggers that were recovered, if there are any, and samples that were
+held out say whether it was enough.
 """
 
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, final
 
 from ..core.data import Samples
@@ -14,9 +18,10 @@ from ..core.model import Classifier
 from ..core.progress import Progress, prefixed, silent
 from ..core.spec import Spec
 from ..core.verdict import Verdict
+from ..errors import OptionError
 from ..train import Training
+from .gentle import boldest_that_keeps
 from .judge import Judge, check_goals, held_out
-from .plain_unlearning import ONE_EPOCH, unlearn
 
 HELD_OUT_SHARE = 0.2
 
@@ -29,21 +34,23 @@ class FineTuning(Repairer):
     Attributes:
         epochs: passes over the clean samples.
         batch_size: images in a step.
-        learning_rate: of Adam.
+        learning_rates: of Adam, the greatest first; the first that keeps the accuracy budget is taken, as what changes
+            weights more also forgets more.
         accuracy_budget: accuracy that may be lost on held-out samples, in [0, 1).
         gone: a recovered trigger is lost if it turns at most this share of held-out samples.
     """
 
     name: ClassVar[str] = "fine-tuning"
     needs_trigger: ClassVar[bool] = False
-    epochs: int = ONE_EPOCH.epochs
-    batch_size: int = ONE_EPOCH.batch_size
-    learning_rate: float = ONE_EPOCH.learning_rate
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rates: tuple[float, ...] = (3e-3, 1e-3, 3e-4)
     accuracy_budget: float = 0.02
     gone: float = 0.01
 
     def __post_init__(self) -> None:
-        self._fit()  # checks its options
+        check_learning_rates(self.learning_rates)
+        list(fits(self.epochs, self.batch_size, self.learning_rates))  # checks its options
         check_goals(self.accuracy_budget, self.gone)
 
     def repair(
@@ -53,12 +60,33 @@ class FineTuning(Repairer):
 
         Raises:
             DataError: there are too few samples, or they do not fit the model.
-            DivergedError: the loss or a weight became NaN or infinite.
+            DivergedError: the loss or a weight became NaN or infinite at every learning rate.
         """
         unseen, training = held_out(model, clean, share=HELD_OUT_SHARE, seed=seed)
         judge = Judge(model, unseen, verdict.triggers, accuracy_budget=self.accuracy_budget, gone=self.gone)
-        repaired = unlearn(model, training, fit=self._fit(), seed=seed, progress=prefixed(progress, "repair"))
+
+        def tuned(number: int, fit: Training) -> Classifier:
+            candidate = copy.deepcopy(model).requires_grad_(True)
+            fit(candidate, training, seed=seed, progress=prefixed(progress, f"repair {number}"))
+            return candidate
+
+        rates = enumerate(fits(self.epochs, self.batch_size, self.learning_rates), start=1)
+        ways = (partial(tuned, number, fit) for number, fit in rates)
+        repaired = boldest_that_keeps(ways, judge.accuracy, least=judge.least)
         return judge.repaired(repaired, Spec.of(self), seed=seed, advice="use unlearning, which shows it the trigger")
 
-    def _fit(self) -> Training:
-        return replace(ONE_EPOCH, epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
+
+def check_learning_rates(rates: tuple[float, ...]) -> None:
+    """One or more, above 0.
+
+    Raises:
+        OptionError: they are not.
+    """
+    if not rates or not all(rate > 0 for rate in rates):
+        raise OptionError(f"learning_rates must be one or more values above 0, got {rates}")
+
+
+def fits(epochs: int, batch_size: int, learning_rates: tuple[float, ...]) -> Iterator[Training]:
+    """Fine-tuning by Adam at each of ``learning_rates``, which fall to 0 in the end."""
+    for rate in learning_rates:
+        yield Training(epochs=epochs, batch_size=batch_size, learning_rate=rate)

@@ -61,6 +61,15 @@ class Judge:
         self._accuracy_budget, self._gone = accuracy_budget, gone
         self._accuracy, self._flip_rates = accuracy(model, samples), flip_rates(model, samples, triggers)
 
+    @property
+    def least(self) -> float:
+        """Accuracy that a repaired model must have."""
+        return self._accuracy - self._accuracy_budget
+
+    def accuracy(self, candidate: Classifier) -> float:
+        """On the held-out samples."""
+        return accuracy(candidate, self._samples)
+
     def keeps(self, candidate: Classifier) -> bool:
         """Whether the accuracy of ``candidate`` is within the budget."""
         return self._accuracy - accuracy(candidate, self._samples) <= self._accuracy_budget

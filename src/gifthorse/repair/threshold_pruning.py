@@ -44,7 +44,7 @@ class ThresholdPruning(Repairer):
         rounds: at most so many.
         epochs: passes over the clean samples after each round.
         batch_size: images in a step.
-        learning_rate: of SGD with momentum.
+        learning_rate: of Adam, at its highest.
         accuracy_budget: accuracy that may be lost on held-out samples, in [0, 1).
         gone: a recovered trigger, where there is one, is lost if it turns at most this share of held-out samples.
     """
@@ -56,7 +56,7 @@ class ThresholdPruning(Repairer):
     rounds: int = 10
     epochs: int = 5
     batch_size: int = 32
-    learning_rate: float = 0.01
+    learning_rate: float = 1e-3
     accuracy_budget: float = 0.01
     gone: float = 0.01
 
@@ -116,9 +116,7 @@ class ThresholdPruning(Repairer):
             yield share, latest
 
     def _fit(self) -> Training:
-        return Training(
-            epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate, optimizer="sgd"
-        )
+        return Training(epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
 
 
 def _filters(model: Classifier) -> dict[str, Tensor]:
