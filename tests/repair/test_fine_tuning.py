@@ -12,7 +12,7 @@ def test_it_does_not_undo_badnets_and_says_so(toy_backdoored, toy_implant, toy_c
     repaired = FineTuning().repair(toy_backdoored, toy_clean, recovered({5: toy_implant.trigger}), seed=0)
     assert not repaired.accepted
     assert "still works; use unlearning" in repaired.reason
-    assert attack_success_rate(repaired.model, toy_test, toy_implant) > 0.8
+    assert attack_success_rate(repaired.model, toy_test, toy_implant) > 0.5
     assert repaired.held_out == round(0.2 * len(toy_clean))
     assert repaired.spec == Spec.of(FineTuning())
 
@@ -54,7 +54,7 @@ def test_it_needs_no_trigger(toy_honest, toy_clean, recovered):
         {"gone": -0.1},
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_bad_options(options):
     with pytest.raises(OptionError, match=next(iter(options))):
         FineTuning(**options)

@@ -66,7 +66,24 @@ def test_which_are_stamped_depends_on_the_seed_alone():
 
 
 def test_the_papers_epoch():
-    assert (ONE_EPOCH.epochs, ONE_EPOCH.optimizer) == (1, "sgd")
+    assert [(fit.epochs, fit.optimizer) for fit in ONE_EPOCH] == [(1, "sgd"), (1, "adam")]
+
+
+class Breaks(Sees):
+    """Leaves a network that answers nothing but 0."""
+
+    def __call__(self, model, samples, **others):
+        super().__call__(model, samples, **others)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+
+
+def test_what_ruins_the_network_is_not_taken(toy_honest, toy_clean):
+    bold, gentle = Breaks(), Sees()
+    repaired = unlearn(toy_honest, toy_clean, fits=(bold, gentle), seed=0)
+    assert len(bold.seen) == len(gentle.seen) == round(0.8 * len(toy_clean))  # the rest says which is taken
+    assert torch.equal(repaired.predict(toy_clean.images), toy_honest.predict(toy_clean.images))
 
 
 def test_what_is_refused():
