@@ -196,8 +196,10 @@ def auroc(positive: Tensor, negative: Tensor) -> dict[str, Any]:
     one, other = len(positive), len(negative)
     ranks = stats.rankdata(scores)[:one]
     area = (float(ranks.sum()) - one * (one + 1) / 2) / (one * other)
-    both, twice = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (one - 1) * (both - area**2) + (other - 1) * (twice - area**2)
+    least = 0.5 / (one * other)  # at 0 and at 1 the formula has no spread, however few there are
+    near = min(max(area, least), 1 - least)
+    both, twice = near / (2 - near), 2 * near**2 / (1 + near)
+    variance = near * (1 - near) + (one - 1) * (both - near**2) + (other - 1) * (twice - near**2)
     reach = 1.96 * math.sqrt(max(variance, 0.0) / (one * other))
     return {"area": area, "of": [one, other], "interval": [max(0.0, area - reach), min(1.0, area + reach)]}
 

@@ -105,14 +105,9 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing, and nobody else writes meanwhile."""
-        with _explained(self.folder / FILE):
+        with _explained(self.folder / FILE), self._base:
             self._base.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._base.execute("ROLLBACK")
-                raise
-            self._base.execute("COMMIT")
+            yield
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with _explained(self.folder / FILE):

@@ -11,6 +11,7 @@ import typer
 from .. import __version__
 from . import exits
 from .attack import LISTS, attack
+from .bench import bench
 from .demo import demo
 from .repair import repair
 from .report import report
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "attack": attack,
     "zoo": zoo,
+    "bench": bench,
     "demo": demo,
 }
 RUN_BARE = {"demo", "zoo"}
