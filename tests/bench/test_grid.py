@@ -158,7 +158,7 @@ def test_the_price_is_known_beforehand():
     grid = grid_of(GOOD | {"seeds": [0, 1], "attacks": [{"nine": ["pn", "fsa"]}]})
     cost = price(grid)
     assert (cost.models, cost.twins, cost.cells, cost.finished, cost.measured) == (4, 2, 12, 0, 0.0)
-    assert cost.seconds > 4 * 12 * 20
+    assert cost.seconds == pytest.approx(4 * 2 * 12 * 39_209 / 1500 + 12 * 10 + 6 * 30)  # training, judging, STRIP
     assert 4 * 500_000 < cost.bytes < 100_000_000
 
 

@@ -14,7 +14,9 @@ from .grid import Grid
 ASSUMED = {"detector": 120.0, "repairer": 60.0, "filter": 30.0}
 """Seconds of a step on one core, where none has been measured: of a GTSRB model, within a factor of three."""
 JUDGING = 10.0
-EPOCH = 20.0  # seconds of an epoch of training
+TRAINED = 1500.0  # images in a second of training
+IMAGES = {"mnist": 60_000, "cifar10": 50_000, "gtsrb": 39_209, "signs": 6_400, "fsdd": 2_700, "faces": 280}
+UNKNOWN = 20_000  # images of other data
 PICTURES = 500_000  # bytes beside the weights of a pair of models
 ROW = 8_000  # bytes of a row
 
@@ -67,7 +69,8 @@ class Rates:
 
     def model(self, recipe: Recipe) -> tuple[float, bool]:
         """Likewise of the models of ``recipe``."""
-        return self._rate(_model_names(recipe), EPOCH * recipe.training.epochs)
+        images = recipe.samples or IMAGES.get(recipe.data, UNKNOWN)
+        return self._rate(_model_names(recipe), 2 * recipe.training.epochs * images / TRAINED)
 
     def _rate(self, names: Iterable[str], assumed: float) -> tuple[float, bool]:
         for name in names:
