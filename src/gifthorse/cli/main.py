@@ -13,6 +13,7 @@ from . import exits
 from .attack import LISTS, attack
 from .bench import bench
 from .demo import demo
+from .list import list_methods
 from .repair import repair
 from .report import report
 from .scan import scan
@@ -30,9 +31,10 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "attack": attack,
     "zoo": zoo,
     "bench": bench,
+    "list": list_methods,
     "demo": demo,
 }
-RUN_BARE = {"demo", "zoo"}
+RUN_BARE = {"demo", "list", "zoo"}
 EPILOGS = {"attack": LISTS}
 
 app = typer.Typer(
