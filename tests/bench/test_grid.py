@@ -168,6 +168,7 @@ def test_what_is_finished_costs_nothing_and_tells_what_the_rest_costs():
     rows = {keys[0]: {"cost": {"seconds": 5.0, "judging": 2.0}}}
     less, all_of_it = price(grid, rows), price(grid)
     assert (less.cells, less.finished) == (7, 1)
-    # One of four cells with STRIP is there, and the three that are left take as long as that one.
-    assert less.seconds == pytest.approx(all_of_it.seconds - 4 * 40 + 3 * 7.0)
+    # One of four cells with STRIP is there, and the three that are left take as long as that one: 7 s, where 40 s were
+    # assumed. All else is corrected by as much.
+    assert less.seconds == pytest.approx((all_of_it.seconds - 4 * 40) * 7 / 40 + 3 * 7)
     assert less.measured == pytest.approx(3 * 7 / less.seconds)

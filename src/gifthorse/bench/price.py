@@ -47,36 +47,51 @@ class Price:
 
 @final
 class Rates:
-    """Seconds of cells and models, learnt from those that are finished."""
+    """Seconds of cells and models, learnt from those that are finished.
+
+    Where nothing alike is finished, what is assumed is corrected by how far it was off elsewhere in the grid.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, list[float]] = {}
+        self._taken = self._assumed = 0.0
 
     def learn_cell(self, cell: Cell, seconds: float) -> None:
         """Take note of what ``cell`` took."""
-        for name in _names(cell):
-            self._seen.setdefault(name, []).append(seconds)
+        self._learn(_names(cell), seconds, _assumed(cell))
 
     def learn_model(self, recipe: Recipe, seconds: float) -> None:
         """Take note of what the models of ``recipe`` took."""
-        for name in _model_names(recipe):
-            self._seen.setdefault(name, []).append(seconds)
+        self._learn(_model_names(recipe), seconds, _assumed_model(recipe))
 
     def cell(self, cell: Cell) -> tuple[float, bool]:
         """Seconds that ``cell`` will take, and whether they rest on any that were measured."""
-        assumed = JUDGING + sum(ASSUMED[step] for step in cell.defence.steps)
-        return self._rate(_names(cell), assumed)
+        return self._rate(_names(cell), _assumed(cell))
 
     def model(self, recipe: Recipe) -> tuple[float, bool]:
         """Likewise of the models of ``recipe``."""
-        images = recipe.samples or IMAGES.get(recipe.data, UNKNOWN)
-        return self._rate(_model_names(recipe), 2 * recipe.training.epochs * images / TRAINED)
+        return self._rate(_model_names(recipe), _assumed_model(recipe))
+
+    def _learn(self, names: Iterable[str], seconds: float, assumed: float) -> None:
+        self._taken, self._assumed = self._taken + seconds, self._assumed + assumed
+        for name in names:
+            self._seen.setdefault(name, []).append(seconds)
 
     def _rate(self, names: Iterable[str], assumed: float) -> tuple[float, bool]:
         for name in names:
             if name in self._seen:
                 return fmean(self._seen[name]), True
-        return assumed, False
+        return assumed * (self._taken / self._assumed if self._assumed else 1.0), False
+
+
+def _assumed(cell: Cell) -> float:
+    return JUDGING + sum(ASSUMED[step] for step in cell.defence.steps)
+
+
+def _assumed_model(recipe: Recipe) -> float:
+    """Of both models of the pair."""
+    images = recipe.samples or IMAGES.get(recipe.data, UNKNOWN)
+    return 2 * recipe.training.epochs * images / TRAINED
 
 
 @cache
