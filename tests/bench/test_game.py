@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from gifthorse.bench.game import Game, equilibrium, gain, gains, game_of
-from gifthorse.bench.heatmap import heatmap_svg
+from gifthorse.bench.game import equilibrium, gain, gains, game_of
 from gifthorse.errors import DataError
-from gifthorse.report.plot import for_page
 
 from .rows import result, row
 
@@ -87,13 +85,3 @@ def test_an_attack_that_diverges_gains_nothing():
 def test_a_game_needs_every_cell():
     with pytest.raises(DataError, match="a against strip is not finished"):
         game_of([result("a", "none", row()), result("a", "strip", None)])
-
-
-def test_the_heat_map_shows_every_gain():
-    game = Game(("<b>", "$x"), ("none", "strip"), ("none", "strip"), np.array([[1.0, 0.2], [0.4, 0.0]]))
-    svg = heatmap_svg(game)
-    assert svg == heatmap_svg(game)
-    assert "<b>" not in svg.replace("<!-- <b> -->", "").replace("&lt;b&gt;", "")
-    page = for_page(svg)
-    assert page.startswith("<svg")
-    assert "<!--" not in page

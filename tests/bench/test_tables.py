@@ -108,7 +108,11 @@ def test_settings_are_chosen_on_other_attacks_than_they_are_judged_by():
         ("judge", "none"),
         ("judge", "strip (2)"),  # the better on the other attack, though the worse on this one
     }
-    assert tables.judged([one for one in rows if not one.entry.tuning]) == [one for one in rows if not one.entry.tuning]
+    assert tables.chosen_on(rows) == "The setting of each defence was chosen on tune, which do not judge."
+    judging = [one for one in rows if not one.entry.tuning]
+    assert tables.judged(judging) == judging
+    assert tables.chosen_on(judging).startswith("No attack was set aside for tuning")
+    assert tables.chosen_on(judging[:1]).startswith("Each defence has the one setting")
 
 
 def test_the_game_has_a_row_for_each_defence(two_seeds):
@@ -131,5 +135,5 @@ def test_all_files_are_written(two_seeds, tmp_path):
         "tables.md",
         "tables.tex",
     ]
-    assert "Made by: abc, torch 2, Linux x86_64, cpu." in (tmp_path / "tables.md").read_text()
+    assert " Made by: abc, torch 2, Linux x86_64, cpu." in (tmp_path / "tables.md").read_text()
     assert "<svg" in (tmp_path / "tables.html").read_text()

@@ -63,7 +63,8 @@ def measure(cell: Cell, folder: Path, train: Samples, test: Samples, *, device: 
     model = load_model(folder / f"{name}.safetensors", device=device)
     implants = () if cell.honest else read_implants(record, folder, model.spec)
     clean = train.take(cell.clean, seed=cell.recipe.seed)
-    judged = test.take(cell.test, seed=0)
+    # By lot, with as many of each class as there are: accuracy is of test data as they come.
+    judged = test if len(test) <= cell.test else test.split(cell.test / len(test), seed=0)[0]
     with _watched() as cost:
         vetting = _defended(cell.defence, model, clean, seed=cell.recipe.seed)
     if isinstance(vetting, str):

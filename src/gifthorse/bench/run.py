@@ -130,7 +130,7 @@ def run(
         store.register(grid.entries)
         if again:
             store.forget_failures(grid.cells, recipes_of(grid.cells.values()))
-        _Run(grid, store, engine or Engine(), Place(out / MODELS, root, device), tell).all()
+        _Run(grid, store, engine or Engine(), _place(out, root, device), tell).all()
         return results(grid, store)
 
 
@@ -144,6 +144,10 @@ class _Run:
         self._rates = rates_of(grid, self._rows, self._models)
         self._total = len(grid.cells)
         self._finished = {key: row["outcome"] for key, row in self._rows.items() if key in grid.cells}
+        self._called: dict[str, str] = {}
+        for entry in grid.entries:
+            against = f"{entry.attack.label} against {entry.defence.label}, seed {entry.cell.recipe.seed}"
+            self._called |= {entry.cell.key: against, entry.cell.twin.key: f"the honest twin of {against}"}
         self._left: dict[str, Cell] = {}
         self._unmade: dict[str, Recipe] = {}
         self._provenance = 0
@@ -211,7 +215,7 @@ class _Run:
                 tasks.append((cell, name))
             elif not cell.honest and (model := self._models.get(str(name), {"outcome": "done"}))["outcome"] != "done":
                 row = {"outcome": model["outcome"], "reason": f"the attack: {model['reason']}"}
-                self._keep(key, cell, row | {"measured": {}, "cost": {}})
+                self._keep(key, row | {"measured": {}, "cost": {}})
             # Else another process makes the model, or no pair was made with this twin: nothing is known of the cell.
         # One after the other on the same data, which a worker keeps; the longest first, so that none is left alone.
         tasks.sort(key=lambda task: (task[0].recipe.data, task[0].recipe.seed, -self._rates.cell(task[0])[0]))
@@ -219,16 +223,13 @@ class _Run:
         for number, row in self._engine.run(measure_cell, self._place, tasks):
             cell, _ = tasks[number]
             self._rates.learn_cell(cell, seconds_of(row))
-            self._keep(cell.key, cell, row)
+            self._keep(cell.key, row)
 
-    def _keep(self, key: str, cell: Cell, row: Mapping[str, Any]) -> None:
+    def _keep(self, key: str, row: Mapping[str, Any]) -> None:
         self._store.finish(key, row, provenance=self._provenance)
         self._finished[key] = row["outcome"]
         del self._left[key]
-        model = "the honest twin" if cell.honest else cell.recipe.attack.name
-        self._say(
-            f"{model} on {cell.recipe.data}, seed {cell.recipe.seed}, against {cell.defence.name}", row["outcome"]
-        )
+        self._say(self._called[key], row["outcome"])
 
     def _say(self, what: str, outcome: str) -> None:
         costs = [self._rates.cell(cell)[0] for cell in self._left.values()]
@@ -237,6 +238,11 @@ class _Run:
         left = max(sum(costs) / self._engine.workers, max(costs, default=0.0))
         failed = sum(one == "failed" for one in self._finished.values())
         self._tell(Standing(what, outcome, len(self._finished), self._total, failed, left))
+
+
+def _place(out: Path, root: Path | None, device: str) -> Place:
+    """Whole paths, as workers may stand in another folder."""
+    return Place((out / MODELS).absolute(), root.absolute() if root else None, device)
 
 
 def _by_twin(recipes: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:
@@ -323,7 +329,9 @@ def provenance(engine: Engine, place: Place) -> dict[str, Any]:
 def _git(*words: str) -> str | None:
     """What git says of the folder that this code lies in; None where it is in no repository."""
     try:
-        said = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)  # noqa: S603, S607
+        said = subprocess.run(
+            ["git", *words], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+        )  # noqa: S603, S607
     except (OSError, subprocess.CalledProcessError):
         return None
     return said.stdout.strip()

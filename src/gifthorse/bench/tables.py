@@ -342,6 +342,19 @@ def _mix(labels: Sequence[str], shares: Sequence[float]) -> str:
     return ", ".join(f"{label} {words.percent(share)}" for share, label in sorted(played, reverse=True))
 
 
+def chosen_on(results: Sequence[Result]) -> str:
+    """One sentence: what the settings of the defences were chosen on."""
+    tuning = dict.fromkeys(result.entry.attack.label for result in results if result.entry.tuning)
+    if tuning:
+        return f"The setting of each defence was chosen on {', '.join(tuning)}, which do not judge."
+    settings: dict[str, set[str]] = {}
+    for result in results:
+        settings.setdefault(result.entry.defence.name, set()).add(result.entry.defence.label)
+    if max(map(len, settings.values()), default=1) == 1:
+        return "Each defence has the one setting that the grid gives it; nothing was chosen on these attacks."
+    return "No attack was set aside for tuning: who picks the best setting here has picked it by what judges it."
+
+
 def sources(results: Sequence[Result]) -> str:
     """One sentence: which code and which machines the finished rows come from."""
     rows = [row for result in results for row in (result.row, result.twin) if row is not None]
@@ -358,13 +371,13 @@ def sources(results: Sequence[Result]) -> str:
 
 def write_tables(grid: Grid, results: Sequence[Result], out: Path) -> list[Path]:
     """Write the tables as Markdown, LaTeX, a page and a CSV each, and ``heat-map.svg`` where all is finished."""
-    tables = tables_of(results)
+    tables, origin = tables_of(results), f"{chosen_on(results)} {sources(results)}"
     shown = judged(results)
     finished = all(result.row is not None for result in shown)
     picture = heatmap_svg(game_of(shown)) if finished else ""
     files = {
-        "tables.html": to_html(grid.name, tables, [for_page(picture)] if picture else [], sources(results)),
-        "tables.md": to_markdown(grid.name, tables, sources(results)),
+        "tables.html": to_html(grid.name, tables, [for_page(picture)] if picture else [], origin),
+        "tables.md": to_markdown(grid.name, tables, origin),
         "tables.tex": to_latex(grid.name, tables),
     }
     files |= {"heat-map.svg": picture} if picture else {}

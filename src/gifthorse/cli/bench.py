@@ -28,7 +28,7 @@ Cluster = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the grid and say what it will cost; run nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the grid and say what it will cost; read no data.")]
 Tables = Annotated[bool, typer.Option("--tables", help="Write the tables of what is finished; run nothing.")]
 Again = Annotated[bool, typer.Option("--again", help="Do once more what has failed.")]
 
@@ -127,7 +127,7 @@ def _finish(grid: "Grid", results: "list[Result]", out: Path) -> int:
     for file in write_tables(grid, results, out):
         line("wrote", str(file))
     rows = [result.row for result in results]
-    failed = {row["reason"] for row in rows if row and row["outcome"] == "failed"}
+    failed = {row["reason"] for row in [*rows, *(one.twin for one in results)] if row and row["outcome"] == "failed"}
     for reason in sorted(failed):
         line("FAILED", reason)
     if missing := sum(row is None for row in rows):
