@@ -329,9 +329,13 @@ def provenance(engine: Engine, place: Place) -> dict[str, Any]:
 def _git(*words: str) -> str | None:
     """What git says of the folder that this code lies in; None where it is in no repository."""
     try:
-        said = subprocess.run(
-            ["git", *words], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
-        )  # noqa: S603, S607
+        said = subprocess.run(  # noqa: S603 - words of our own
+            ["git", *words],  # noqa: S607 - whichever git there is
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return said.stdout.strip()
