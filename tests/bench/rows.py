@@ -5,6 +5,7 @@ from typing import Any
 from gifthorse.attacks.badnets import BadNets
 from gifthorse.bench.cell import Cell, Defence
 from gifthorse.bench.grid import Choice, Entry
+from gifthorse.bench.measure import RATES
 from gifthorse.bench.run import Result
 from gifthorse.metrics import clopper_pearson
 from gifthorse.redteam import Recipe
@@ -40,6 +41,7 @@ def row(
         "targets": [0],
     }
     if rejected is not None:
+        trigger["curve"] = [[rate, 1 - rate] for rate in RATES]
         trigger |= {"accepted": share(0.4), "auroc": {"area": 0.8, "of": [100, 100], "interval": [0.7, 0.9]}}
     detection = {
         "outcome": "backdoor-found" if found else "no-backdoor-found",

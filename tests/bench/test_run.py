@@ -119,6 +119,7 @@ def test_killed_at_random_moments_the_store_is_as_of_one_left_alone(alone, toy_f
     with Store(out) as store:
         assert store.claim([]) == set()
         assert store._read("SELECT * FROM claims") == []
+    assert not list((out / "models").glob(".*"))
 
 
 def test_a_cell_that_fails_is_kept_with_its_reason(tiny_grid, alone, tmp_path, monkeypatch):

@@ -115,6 +115,15 @@ def test_settings_are_chosen_on_other_attacks_than_they_are_judged_by():
     assert tables.chosen_on(judging[:1]).startswith("Each defence has the one setting")
 
 
+def test_what_a_filter_lets_pass_at_each_rate(two_seeds):
+    (line,) = tables.curves_table(two_seeds).rows
+    assert [value.text for value in line[:3]] == ["pn", "1 patch", "strip"]
+    assert [value.number for value in line[3:]] == pytest.approx(
+        [0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.8, 0.5], abs=0.01
+    )
+    assert line[-1].interval == clopper_pearson(100, 200)
+
+
 def test_the_game_has_a_row_for_each_defence(two_seeds):
     made = tables.tables_of(two_seeds)
     game = made[-1]
@@ -128,6 +137,7 @@ def test_all_files_are_written(two_seeds, tmp_path):
     assert sorted(path.name for path in files) == [
         "attacker-against-defender.csv",
         "attacks-and-defences.csv",
+        "curves-of-filters.csv",
         "defences.csv",
         "heat-map.svg",
         "table-3-of-veldanda-and-garg.csv",

@@ -131,10 +131,10 @@ def game_of(results: Sequence[Result]) -> Game:
     values = gains(judging)
     attacks = tuple(dict.fromkeys(result.entry.attack.label for result in judging))
     methods = {result.entry.defence.label: result.entry.defence.name for result in judging}
-    for attack in attacks:
-        for defence in methods:
-            if (attack, defence) not in values:
-                raise DataError(f"{attack} against {defence} is not finished; run the grid to its end")
+    for result in judging:
+        pair = result.entry.attack.label, result.entry.defence.label
+        if result.row is None or pair not in values:
+            raise DataError(f"{pair[0]} against {pair[1]} is not finished; run the grid to its end")
     matrix = np.array([[values[attack, defence] for defence in methods] for attack in attacks])
     return Game(attacks, tuple(methods), tuple(methods.values()), matrix)
 

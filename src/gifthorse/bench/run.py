@@ -5,6 +5,7 @@ disk that all its machines see, for the models.
 """
 
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -166,6 +167,9 @@ class _Run:
         self._unmade = {name: recipes[name] for name in unmade if name in mine and not self._made(recipes[name])}
         if not self._left:
             return
+        if self._store.alone():
+            for unfinished in self._place.models.glob(".*"):  # of a run that was killed
+                shutil.rmtree(unfinished, ignore_errors=True)
         self._rehearse()
         self._provenance = self._store.begin(provenance(self._engine, self._place))
         first, rest = _by_twin(list(self._unmade.values()))

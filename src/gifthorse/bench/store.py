@@ -220,6 +220,10 @@ class Store:
             (self._locks / one).unlink(missing_ok=True)
         return mine
 
+    def alone(self) -> bool:
+        """Whether no other process has claimed anything; those that are dead count until somebody claims."""
+        return not self._read("SELECT 1 FROM claims WHERE holder <> ? LIMIT 1", (self._hold(),))
+
     def release(self) -> None:
         """Give back what this process has claimed."""
         if self._held is None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..core.verdict import Outcome
+from ..errors import DataError
 from ..files import whole_file
 from ..metrics import clopper_pearson
 from ..redteam import nine
@@ -22,7 +23,7 @@ from ..report.plot import for_page
 from .game import Game, equilibrium, gains, game_of
 from .grid import Grid
 from .heatmap import heatmap_svg
-from .measure import auroc
+from .measure import RATES, auroc
 from .render import Table, Value, to_csv, to_html, to_latex, to_markdown
 from .run import Result
 
@@ -65,9 +66,9 @@ def tables_of(results: Sequence[Result]) -> list[Table]:
     made = [cells_table(shown), defences_table(shown)]
     if any(result.entry.attack.name in PAPER for result in shown):
         made.insert(0, table_3(shown))
-    unfinished = any(result.row is None for result in shown)
-    if not unfinished:
-        made.append(game_table(game_of(shown)))
+    made.append(curves_table(shown))
+    if game := game_between(shown):
+        made.append(game_table(game))
     return [table.filled() for table in made if table.rows]
 
 
@@ -206,6 +207,31 @@ def table_3(results: Sequence[Result]) -> Table:
             Value(PAPER[entry.attack.name].get(name, words.UNKNOWN)),
         ))  # fmt: skip
     return Table("Table 3 of Veldanda and Garg", f"{PAPERS_NOTE} {CELLS_NOTE}", columns, tuple(rows))
+
+
+def curves_table(results: Sequence[Result]) -> Table:
+    """What each filter lets pass at each false rejection rate, by the scores of the images that judge."""
+    columns = ("attack", "trigger", "defence", *(f"FAR at FRR {words.percent(rate)}" for rate in RATES))
+    rows = []
+    for (attack, defence), group in _grouped(results).items():
+        measured = [result.row["measured"] for result in group if result.row and result.row["outcome"] == "done"]
+        for trigger in range(max((len(one["triggers"]) for one in measured if one["guard"]), default=0)):
+            own = [one["triggers"][trigger] for one in measured]
+            points = [
+                pooled({"rate": one["curve"][place][1], "of": one["accepted"]["of"]} for one in own)
+                for place in range(len(RATES))
+            ]
+            rows.append((Value(attack), Value(_trigger_name(own, trigger)), Value(defence), *points))
+    note = "The threshold is set on the test images themselves, so this is what a score can do, not what a filter did."
+    return Table("Curves of filters", note, columns, tuple(rows))
+
+
+def game_between(results: Sequence[Result]) -> Game | None:
+    """The game, once every cell of it is finished."""
+    try:
+        return game_of(results)
+    except DataError:
+        return None
 
 
 def game_table(game: Game) -> Table:
@@ -372,9 +398,8 @@ def sources(results: Sequence[Result]) -> str:
 def write_tables(grid: Grid, results: Sequence[Result], out: Path) -> list[Path]:
     """Write the tables as Markdown, LaTeX, a page and a CSV each, and ``heat-map.svg`` where all is finished."""
     tables, origin = tables_of(results), f"{chosen_on(results)} {sources(results)}"
-    shown = judged(results)
-    finished = all(result.row is not None for result in shown)
-    picture = heatmap_svg(game_of(shown)) if finished else ""
+    game = game_between(judged(results))
+    picture = heatmap_svg(game) if game else ""
     files = {
         "tables.html": to_html(grid.name, tables, [for_page(picture)] if picture else [], origin),
         "tables.md": to_markdown(grid.name, tables, origin),
