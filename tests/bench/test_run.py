@@ -161,6 +161,17 @@ def test_what_diverges_or_cannot_be_applied_is_a_result(toy_file, tmp_path, monk
     assert results["quick (poison_rate 0.3)", "none"].twin["outcome"] == "done"  # of the other's pair
 
 
+def test_an_attack_of_somebody_elses_that_fails_is_recorded(toy_file, tmp_path, monkeypatch):
+    def broken(self, victim, *, seed, progress):
+        raise RuntimeError("theirs")
+
+    monkeypatch.setattr(BadNets, "run", broken)
+    results = run(grid_of(tiny(toy_file)), tmp_path)
+    assert {(one.row["outcome"], one.row["reason"], one.twin is None) for one in results} == {
+        ("failed", "the attack: GiftHorseError: RuntimeError: theirs", True)
+    }
+
+
 def test_all_are_tried_out_before_the_first_is_trained(toy_file, tmp_path):
     values = tiny(toy_file)
     values["attacks"][0]["vary"] = {"attack.triggers.0.height": [4, 40]}

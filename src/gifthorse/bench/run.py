@@ -15,10 +15,11 @@ from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 
+from .. import __version__
 from ..core.data import Samples
 from ..engine import Engine
 from ..errors import DataError, DivergedError, GiftHorseError, OptionError
@@ -31,7 +32,7 @@ from .price import rates_of, recipes_of, seconds_of
 from .store import Store
 
 MODELS = "models"
-PACKAGES = ("gifthorse", "torch", "numpy", "scipy")
+PACKAGES = ("torch", "numpy", "scipy")
 
 
 @final
@@ -82,6 +83,7 @@ class Place:
     device: str = "cpu"
 
 
+Done = TypeVar("Done")
 Tell = Callable[[Standing], None]
 
 
@@ -194,9 +196,11 @@ class _Run:
             tried.add(digest(values))
             try:
                 with single_thread():
-                    rehearse(recipe, *_loading(self._place.root)(recipe), device=self._place.device)
+                    _ours(partial(rehearse, recipe, *_loading(self._place.root)(recipe), device=self._place.device))
             except (OptionError, DataError) as error:
                 raise type(error)(f"the attack {recipe.attack.name} on {recipe.data}: {error}") from error
+            except GiftHorseError:
+                continue  # it will fail again, and is recorded then
 
     def _make(self, recipes: Sequence[Recipe]) -> None:
         self._place.models.mkdir(exist_ok=True)
@@ -290,7 +294,7 @@ def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"outcome": "failed", "reason": f"{type(error).__name__}: {error}"}
 
 
-def _ours(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _ours(work: Callable[[], Done]) -> Done:
     """Do ``work``, whose errors become ours: a method of somebody else's may raise anything."""
     try:
         return work()
@@ -320,7 +324,8 @@ def _loading(root: Path | None) -> Callable[[Recipe], tuple[Samples, Samples]]:
 def provenance(engine: Engine, place: Place) -> dict[str, Any]:
     """Where results come from: versions, the state of the source, the machine, and when."""
     return {
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version(), "gifthorse": __version__}
+        | {name: version(name) for name in PACKAGES},
         "git": _git("rev-parse", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--", ".")),
         "machine": {"system": platform.system(), "processor": platform.machine(), "device": place.device},
