@@ -166,7 +166,7 @@ def _guard(
 ) -> tuple[Guard | None, str]:
     if recipe is None:
         return None, "not asked for"
-    if verdict.outcome is Outcome.INCONCLUSIVE:
+    if verdict.outcome is Outcome.INCONCLUSIVE and verdict is not UNSCANNED:
         return None, "not made, because the scan could not tell anything of this model"
     try:
         guard = recipe.calibrate(model, samples, verdict, seed=seed, progress=progress)

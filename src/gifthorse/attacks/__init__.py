@@ -4,6 +4,7 @@ To add one: write its file, add its row to ``ATTACKS``.
 """
 
 from ..core.attack import Attack
+from ..plugins import Registry
 from .adaptive_activation import AdaptiveActivation
 from .adaptive_fine_pruning import AdaptiveFinePruning
 from .adaptive_neural_cleanse import AdaptiveNeuralCleanse
@@ -19,20 +20,24 @@ from .trojannet import TrojanNet
 
 __all__ = ["ATTACKS", "BadNets"]
 
-ATTACKS: dict[str, type[Attack]] = {
-    kind.name: kind
-    for kind in (
-        AdaptiveActivation,
-        AdaptiveFinePruning,
-        AdaptiveNeuralCleanse,
-        AdaptiveSam,
-        AdaptiveStrip,
-        BadNets,
-        DataPoisoning,
-        Handcrafted,
-        PruningAware,
-        Transfer,
-        TrojanAttack,
-        TrojanNet,
-    )
-}
+ATTACKS: Registry[Attack] = Registry(
+    "gifthorse.attacks",
+    Attack,
+    {
+        kind.name: kind
+        for kind in (
+            AdaptiveActivation,
+            AdaptiveFinePruning,
+            AdaptiveNeuralCleanse,
+            AdaptiveSam,
+            AdaptiveStrip,
+            BadNets,
+            DataPoisoning,
+            Handcrafted,
+            PruningAware,
+            Transfer,
+            TrojanAttack,
+            TrojanNet,
+        )
+    },
+)

@@ -11,8 +11,10 @@ import typer
 from .. import __version__
 from . import exits
 from .attack import LISTS, attack
+from .bench import bench
 from .demo import demo
 from .guard import guard
+from .list import list_methods
 from .repair import repair
 from .report import report
 from .scan import scan
@@ -30,9 +32,11 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "attack": attack,
     "zoo": zoo,
+    "bench": bench,
+    "list": list_methods,
     "demo": demo,
 }
-RUN_BARE = {"demo", "zoo"}
+RUN_BARE = {"demo", "list", "zoo"}
 EPILOGS = {"attack": LISTS}
 
 app = typer.Typer(

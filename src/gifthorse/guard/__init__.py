@@ -4,6 +4,7 @@ To add one: write its file, add its row to ``JOINABLE``.
 """
 
 from ..core.defense import Filter
+from ..plugins import Registry
 from .activation_filter import ActivationFilter
 from .feature_squeezing import FeatureSqueezing
 from .input_reformation import Squeezed
@@ -12,4 +13,4 @@ from .strip import Strip
 
 __all__ = ["FILTERS", "ActivationFilter", "FeatureSqueezing", "Joined", "Squeezed", "Strip"]
 
-FILTERS: dict[str, type[Filter]] = {**JOINABLE, Joined.name: Joined}
+FILTERS: Registry[Filter] = Registry("gifthorse.filters", Filter, {**JOINABLE, Joined.name: Joined})

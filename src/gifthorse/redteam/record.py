@@ -7,17 +7,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..activations import backdoor_neurons, last_convolution, mean_activations
 from ..arch import KNOWN, untrained
 from ..attacks.badnets import BadNets
+from ..attacks.data_poisoning import NoTrigger
+from ..attacks.label_maps import LABEL_MAPS
 from ..core.attack import Attack, Implant
 from ..core.data import Samples
-from ..core.model import Classifier
+from ..core.model import Classifier, ModelSpec
 from ..core.spec import Spec
-from ..core.trigger import MaskedPattern, TriggerRecipe
+from ..core.trigger import MaskedPattern, Trigger, TriggerRecipe
 from ..errors import OptionError
 from ..load import save_model
 from ..load.spec_file import write_spec
@@ -25,6 +27,7 @@ from ..provenance.hashes import sha256
 from ..report.activations import activations_svg
 from ..report.pictures import as_image, enlarged, png, shown_on_grey
 from ..report.words import interval, percent
+from ..triggers import TRIGGERS
 from .contact_sheet import contact_sheet, row
 from .pair import Pair, Truth
 from .recipe import Recipe
@@ -158,3 +161,24 @@ def _write_trigger(implant: Implant, model: Classifier, test: Samples, folder: P
         svg = activations_svg(clean.tolist(), triggered.tolist(), neurons, layer=layer)
         (folder / f"activations{stem}.svg").write_text(svg, "utf-8")
     return about
+
+
+def read_implants(record: Mapping[str, Any], folder: Path, spec: ModelSpec) -> tuple[Implant, ...]:
+    """The triggers of a record with their label maps, for models of ``spec``.
+
+    Args:
+        record: what ``read_record`` gave.
+        folder: where it lies.
+        spec: of the backdoored model.
+    """
+    implants = []
+    for about in record["implants"]:
+        planned, map_ = about["trigger"], about["label_map"]
+        numbers = load_file(folder / about["numbers"]) if "numbers" in about else {}
+        trigger: Trigger = NoTrigger()
+        if numbers.keys() == {"mask", "pattern"}:
+            trigger = MaskedPattern(**numbers)
+        elif planned:
+            trigger = Spec(planned["name"], planned["options"]).build(TRIGGERS).on(spec.input_shape)
+        implants.append(Implant(trigger, Spec(map_["name"], map_["options"]).build(LABEL_MAPS)))
+    return tuple(implants)

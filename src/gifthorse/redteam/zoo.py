@@ -97,7 +97,7 @@ def build(
     names = [recipe.name for recipe in recipes]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise OptionError(f"the names of recipes must differ, as each is a folder; {twice[0]} is there twice")
-    load = _remembering(load)
+    load = remembering(load)
     missing = [recipe for recipe in recipes if state_of(recipe, folder) != "there"]
     for number, recipe in enumerate(missing):
         progress("trying out the recipes", done=number, total=len(missing))
@@ -110,14 +110,14 @@ def build(
     errors: dict[str, str] = {}
     for recipe in missing:
         try:
-            _build_one(recipe, folder, load=load, device=device, progress=prefixed(progress, recipe.name))
+            build_one(recipe, folder, load=load, device=device, progress=prefixed(progress, recipe.name))
         except GiftHorseError as error:
             errors[recipe.name] = str(error)
         _write_index(recipes, folder, errors)
     return _write_index(recipes, folder, errors)
 
 
-def _remembering(load: Load) -> Load:
+def remembering(load: Load) -> Load:
     """``load``, which keeps what it gave last: recipes in a row often have the same data."""
     last: dict[tuple[str, int, int | None], tuple[Samples, Samples]] = {}
 
@@ -131,7 +131,16 @@ def _remembering(load: Load) -> Load:
     return splits
 
 
-def _build_one(recipe: Recipe, folder: Path, *, load: Load, device: torch.device | str, progress: Progress) -> None:
+def build_one(
+    recipe: Recipe, folder: Path, *, load: Load, device: torch.device | str = "cpu", progress: Progress = silent
+) -> None:
+    """Make the folder of one recipe in ``folder``; the twin is another's in it, if one has the same.
+
+    Raises:
+        OptionError: what ``rehearse`` raises.
+        DataError: likewise.
+        DivergedError: a training ended in NaN.
+    """
     train, test = load(recipe)
     honest = _twin(recipe, folder)
     with whole_folder(folder / recipe.name, stale=STALE) as unfinished:

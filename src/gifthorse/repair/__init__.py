@@ -4,6 +4,7 @@ To add one: write its file, add its row to ``REPAIRERS``.
 """
 
 from ..core.defense import Repairer
+from ..plugins import Registry
 from .fine_pruning import FinePruning
 from .fine_tuning import FineTuning
 from .neuron_pruning import NeuronPruning
@@ -15,6 +16,8 @@ __all__ = [
     "REPAIRERS", "FinePruning", "FineTuning", "NeuronPruning", "Pruning", "ThresholdPruning", "Unlearning",
 ]  # fmt: skip
 
-REPAIRERS: dict[str, type[Repairer]] = {
-    method.name: method for method in (FinePruning, FineTuning, NeuronPruning, Pruning, ThresholdPruning, Unlearning)
-}
+REPAIRERS: Registry[Repairer] = Registry(
+    "gifthorse.repairers",
+    Repairer,
+    {method.name: method for method in (FinePruning, FineTuning, NeuronPruning, Pruning, ThresholdPruning, Unlearning)},
+)

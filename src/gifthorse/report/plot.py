@@ -45,7 +45,7 @@ def norms_svg(labels: Sequence[Label], targets: Sequence[int]) -> Markup:
         axes.yaxis.label.set_color(INK)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _for_page(buffer.getvalue())
+    return for_page(buffer.getvalue())
 
 
 def _bars(axes: "Axes", norms: dict[int, float], targets: Sequence[int]) -> None:
@@ -106,7 +106,7 @@ def _histogram(axes: "Axes", norms: dict[int, float], targets: Sequence[int]) ->
     axes.set_ylabel("labels")
 
 
-def _for_page(svg: str) -> Markup:
+def for_page(svg: str) -> Markup:
     """The ``svg`` element alone, without what a page has no use for, in the page's colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
