@@ -221,8 +221,8 @@ def _of_strip(rows: Rows) -> str:
         "distribution. N: overlays. Paper (recalled, not read): FAR at most 1 at an FRR of 1 on MNIST and CIFAR-10 and "
         "0 on GTSRB, N = 100. In the honest twin there is nothing to catch, so that its FAR should be near 100 - FRR.\n"
         "With few clean samples a small rate cannot be promised (–). A normal distribution fits entropies badly where "
-        "most answers are certain: it rejects nothing at all on some of these networks (FAR 100), and several times too "
-        "many on CIFAR-10. The network for CIFAR-10 is a small one (two convolutions, 67 % of clean images right), and "
+        "most answers are certain: it rejects nothing at all on some of these networks (FAR 100), and too many on "
+        "CIFAR-10. The network for CIFAR-10 is a small one (two convolutions, 67 % of clean images right), and "
         "neither it nor GTSRB's is the paper's; on both, more overlays do not help.\n\n"
         + _table(head, lines)
         + "\n![False acceptances against false rejections](../images/strip-curves.svg)\n"
