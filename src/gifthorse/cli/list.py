@@ -36,13 +36,14 @@ def list_methods() -> int:
         "Repairers": REPAIRERS,
         "Filters": FILTERS,
     }
+    width = max(len(name) for registry in kinds.values() for name in registry) + 2
     for title, registry in kinds.items():
         typer.echo(title)
         for name in registry:
             try:
-                said = (registry[name].__doc__ or "").strip().partition("\n")[0]
+                said = (registry[name].__doc__ or "").strip().partition("\n")[0].replace("``", "")
             except OptionError as error:
                 said, broken = f"BROKEN: {error}", True
             origin = getattr(registry, "origin", lambda name: "")(name)
-            typer.echo(f"  {name:<22}{said}{f' ({origin})' if origin else ''}")
+            typer.echo(f"  {name:<{width}}{said}{f' ({origin})' if origin else ''}")
     return exits.FAILED if broken else 0
