@@ -36,7 +36,9 @@ HEAD = """\
 
 Made by `python experiments/repair_and_guard.py`; the numbers in full, with every interval, are in
 `repair_and_guard.json`. Percent; intervals are 95 %, Clopper-Pearson. CA: accuracy on clean test images. ASR: success
-of the attacker's trigger on test images of other labels. One model each, one seed; nothing here was tuned on them.
+of the attacker's trigger on test images of other labels. One model each, one seed. That fine-tuning is by Adam and not
+by SGD was settled on models of which that of signs is one ([decision 016](../decisions/016-bold-and-gentle.md)); nothing
+else was tuned on them.
 
 """
 ON_FIGURE_8 = """\
@@ -45,8 +47,8 @@ ON_FIGURE_8 = """\
 The defender has {signs} signs, {faces} faces, {speech} recordings, all from the training data, and no trigger. Signs:
 GTSRB with a white patch. Faces: 40 people with sunglasses on DeepID. Speech: spoken digits as spectrograms with a tone.
 *Aware*: the attacker prunes first and hides the backdoor in what clean images use (`pruning-aware`). *Twin*: accuracy
-of the honest model of the same recipe after the same repair, and how often the trigger turns it; both attacks on a task
-have the same.
+of the honest model of the same recipe after the same repair, and how often the trigger turns it; both attacks on a
+task have the same.
 
 """
 ON_REPORT = """\
@@ -67,10 +69,9 @@ WHY = """
 **Why so far from the paper.** Its backdoors live in dormant neurons of the last convolution; these do not. They were
 learnt together with the task, as the nine BadNets of Veldanda and Garg are, who find the same: after Fine-Pruning,
 sunglasses still work on 96.0 %, the post-it note on 99.7 %, lipstick on 90.5 %. Pruning alone spends its four points of
-accuracy without touching the trigger, on each task and by either attack. What the paper's faces lose, they lose to
-fine-tuning on thousands of images, which a defender with some hundreds does not have. The honest twins say what a
-repair costs where there is nothing to repair. Where the scan finds a trigger, unlearning does what these cannot
-([vet_badnets](vet_badnets.md)).
+accuracy without touching the trigger, on each task and by either attack. The paper's faces lose theirs to fine-tuning
+alone; on 112 images, these do not. The honest twins say what a repair costs where there is
+nothing to repair. Where the scan finds a trigger, unlearning does what these cannot ([vet_badnets](vet_badnets.md)).
 """
 OF_TABLE_3 = """
 The report's formula takes the most negative weights first, which carry as much as the most positive ones: accuracy

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..report import words
+from ..report.html import page_template
 
 
 @final
@@ -120,15 +120,8 @@ for (const head of document.querySelectorAll("th")) head.addEventListener("click
 
 def to_html(title: str, tables: Sequence[Table], pictures: Sequence[Markup] = (), origin: str = "") -> str:
     """One page without anything from elsewhere; a click on a heading sorts."""
-    environment = Environment(
-        loader=PackageLoader("gifthorse.bench", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     hashed = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    return environment.get_template("template.html.j2").render(
+    return page_template("gifthorse.bench").render(
         title=title,
         tables=tables,
         pictures=pictures,

@@ -7,7 +7,7 @@ alone goes in as it is, and it holds numbers only.
 from collections.abc import Callable
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from . import words
 from .document import ReportDocument
@@ -29,17 +29,22 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def to_html(document: ReportDocument) -> str:
-    """The page."""
+def page_template(package: str) -> Template:
+    """The template of ``package``; whatever is put in is escaped, as names of files are an attacker's."""
     environment = Environment(
-        loader=PackageLoader("gifthorse.report", ""),
+        loader=PackageLoader(package, ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS)
-    return environment.get_template("template.html.j2").render(
+    return environment.get_template("template.html.j2")
+
+
+def to_html(document: ReportDocument) -> str:
+    """The page."""
+    return page_template("gifthorse.report").render(
         report=document,
         headline=words.HEADLINES[document.outcome],
         headlines=words.HEADLINES,
