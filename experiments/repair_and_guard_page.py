@@ -37,8 +37,8 @@ HEAD = """\
 Made by `python experiments/repair_and_guard.py`; the numbers in full, with every interval, are in
 `repair_and_guard.json`. Percent; intervals are 95 %, Clopper-Pearson. CA: accuracy on clean test images. ASR: success
 of the attacker's trigger on test images of other labels. One model each, one seed. That fine-tuning is by Adam and not
-by SGD was settled on models of which that of signs is one ([decision 016](../decisions/016-bold-and-gentle.md)); nothing
-else was tuned on them.
+by SGD was settled on models of which that of signs is one ([decision 016](../decisions/016-bold-and-gentle.md));
+nothing else was tuned on them.
 
 """
 ON_FIGURE_8 = """\
