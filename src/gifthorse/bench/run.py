@@ -127,7 +127,7 @@ def run(
     Raises:
         OptionError: a recipe that does not fit its data, or attacks that are tuned on and judged on.
         DataError: data that cannot be read.
-        GiftHorseError: the store cannot be used, or workers died again and again.
+        GiftHorseError: the store or the cluster cannot be used.
     """
     with Store(out) as store:
         store.register(grid.entries)
@@ -204,7 +204,7 @@ class _Run:
 
     def _make(self, recipes: Sequence[Recipe]) -> None:
         self._place.models.mkdir(exist_ok=True)
-        for number, row in self._engine.run(make_model, self._place, recipes):
+        for number, row in self._engine.run(make_model, self._place, recipes, deadly=_unsaid):
             recipe = recipes[number]
             self._store.finish_model(recipe.name, backdoored_model(recipe), row, provenance=self._provenance)
             self._models[recipe.name] = {"recipe": backdoored_model(recipe), **row}
@@ -228,7 +228,7 @@ class _Run:
         # One after the other on the same data, which a worker keeps; the longest first, so that none is left alone.
         tasks.sort(key=lambda task: (task[0].recipe.data, task[0].recipe.seed, -self._rates.cell(task[0])[0]))
         self._left = {cell.key: cell for cell, _ in tasks}
-        for number, row in self._engine.run(measure_cell, self._place, tasks):
+        for number, row in self._engine.run(measure_cell, self._place, tasks, deadly=_unsaid):
             cell, _ = tasks[number]
             self._rates.learn_cell(cell, seconds_of(row))
             self._keep(cell.key, row)
@@ -281,6 +281,11 @@ def measure_cell(place: Place, task: tuple[Cell, str]) -> dict[str, Any]:
         return measure(cell, place.models / name, train, test, device=place.device)
 
     return {"measured": {}, "cost": {}} | _outcome(work)
+
+
+def _unsaid(error: GiftHorseError) -> dict[str, Any]:
+    """The row of what took its worker with it."""
+    return {"outcome": "failed", "reason": str(error), "measured": {}, "cost": {}, "seconds": 0.0}
 
 
 def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
