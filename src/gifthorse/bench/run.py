@@ -106,6 +106,7 @@ def run(
     root: Path | None = None,
     device: str = "cpu",
     again: bool = False,
+    note: Mapping[str, Any] | None = None,
     tell: Tell = nobody,
 ) -> list[Result]:
     """Do what is missing of ``grid``; what is finished stays, whenever the last run was stopped.
@@ -119,6 +120,7 @@ def run(
         root: where named data sets are.
         device: where to compute.
         again: do once more what has failed.
+        note: JSON values that become a part of the provenance of each row.
         tell: told of every piece of work that is finished.
 
     Returns:
@@ -133,7 +135,7 @@ def run(
         store.register(grid.entries)
         if again:
             store.forget_failures(grid.cells, recipes_of(grid.cells.values()))
-        _Run(grid, store, engine or Engine(), _place(out, root, device), tell).all()
+        _Run(grid, store, engine or Engine(), _place(out, root, device), note=note or {}, tell=tell).all()
         return results(grid, store)
 
 
@@ -141,8 +143,11 @@ def run(
 class _Run:
     """One run of a grid."""
 
-    def __init__(self, grid: Grid, store: Store, engine: Engine, place: Place, tell: Tell) -> None:
-        self._grid, self._store, self._engine, self._place, self._tell = grid, store, engine, place, tell
+    def __init__(
+        self, grid: Grid, store: Store, engine: Engine, place: Place, *, note: Mapping[str, Any], tell: Tell
+    ) -> None:
+        self._grid, self._store, self._engine, self._place = grid, store, engine, place
+        self._note, self._tell = note, tell
         self._rows, self._models = store.rows(), store.models()
         self._rates = rates_of(grid, self._rows, self._models)
         self._total = len(grid.cells)
@@ -173,7 +178,7 @@ class _Run:
             for unfinished in self._place.models.glob(".*"):  # of a run that was killed
                 shutil.rmtree(unfinished, ignore_errors=True)
         self._rehearse()
-        self._provenance = self._store.begin(provenance(self._engine, self._place))
+        self._provenance = self._store.begin(provenance(self._engine, self._place) | {"note": self._note})
         first, rest = _by_twin(list(self._unmade.values()))
         self._make(first)
         self._make(rest)
@@ -195,8 +200,10 @@ class _Run:
                 continue
             tried.add(digest(values))
             try:
+                train, test = _loading(self._place.root)(recipe)
+                self._rates.images[recipe.data] = len(train)
                 with single_thread():
-                    _ours(partial(rehearse, recipe, *_loading(self._place.root)(recipe), device=self._place.device))
+                    _ours(partial(rehearse, recipe, train, test, device=self._place.device))
             except (OptionError, DataError) as error:
                 raise type(error)(f"the attack {recipe.attack.name} on {recipe.data}: {error}") from error
             except GiftHorseError:

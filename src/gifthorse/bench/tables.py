@@ -185,7 +185,7 @@ def defences_table(results: Sequence[Result]) -> Table:
 
 def table_3(results: Sequence[Result]) -> Table:
     """The nine BadNets beside the numbers of the paper's Table 3."""
-    columns = ("BadNet", "defence", "CA", "ASR", "FAR", "FRR", "twin's CA", "false alarms", "paper")
+    columns = ("BadNet", "defence", "CA", "ASR", "FAR", "FRR", "detected", "twin's CA", "false alarms", "paper")
     rows = []
     order = list(nine.NINE)
     groups = {pair: group for pair, group in _grouped(results).items() if group[0].entry.attack.name in PAPER}
@@ -203,6 +203,7 @@ def table_3(results: Sequence[Result]) -> Table:
             _joined([pooled(one["success"]["after"] for one in each) for each in own]),
             _joined([pooled(one["accepted"] for one in each if "accepted" in one) for each in own]),
             pooled(one["guard"]["rejected"] for one in measured if one["guard"]),
+            counted(_found(one) for one in measured if one["detection"]),
             pooled(one["accuracy"]["after"] for one in twins),
             counted(_found(one) for one in twins if one["detection"]),
             Value(PAPER[entry.attack.name].get(name, words.UNKNOWN)),
