@@ -46,7 +46,9 @@ def modules_of(value: object) -> Iterator[str]:
 def models_of(recipe: Recipe) -> set[str]:
     """The modules that the models of ``recipe`` come from."""
     build = architecture(recipe.arch).build
-    return {*modules_of(recipe.attack), *modules_of(recipe.training), "/".join(build.__module__.split(".")[1:]) + ".py"}
+    network = getattr(build, "func", build)  # of a partial one
+    own = "/".join(network.__module__.split(".")[1:]) + ".py"
+    return {*modules_of(recipe.attack), *modules_of(recipe.training), own}
 
 
 def uses_of(cell: Cell) -> list[str]:
