@@ -17,7 +17,7 @@ from .toy import TOY_SPEC, TOY_TARGET, ToyNetwork, toy_backdoor, toy_images, toy
 QUICK_FIT = Training(epochs=1, batch_size=64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)  # pytest would print every tensor
 class Given:
     """What the methods are given.
 
