@@ -8,7 +8,7 @@ from gifthorse.bench.intervals import of_rate
 from gifthorse.bench.render import Value
 from gifthorse.metrics import clopper_pearson
 
-from .rows import result, row
+from .rows import result, row, share
 
 
 def column(table, heading):
@@ -67,6 +67,14 @@ def test_the_worst_attack_is_named():
     assert [column(table, name)[0].text for name in ("worst against",)] == ["bad"]
     assert column(table, "worst ASR")[0].number == 0.6
     assert column(table, "mean ASR")[0].number == 0.4
+
+
+def test_each_trigger_counts_alike_in_a_mean():
+    small, large = row(success=1.0), row(success=0.0)
+    large["measured"]["triggers"][0]["success"]["after"] = share(0.0, of=900)
+    table = tables.defences_table([result("a", "none", small), result("b", "none", large)])
+    assert column(table, "mean ASR")[0].number == 0.5
+    assert column(table, "mean ASR")[0].interval == (0.0, 1.0)  # two that differ so tell nothing of others
 
 
 def test_how_suspicious_models_look(two_seeds):

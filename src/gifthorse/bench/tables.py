@@ -165,20 +165,20 @@ def defences_table(results: Sequence[Result]) -> Table:
         every = [one for own in triggers.values() for one in own]
         rows.append((
             Value(label), _runs(group), _change(measured), _change(twins),
-            pooled(one["success"]["after"] for one in every),
+            averaged(one["success"]["after"] for one in every),
             obeyed[worst] if worst else Value(), Value(worst[0]) if worst else Value(),
-            pooled(one["robust"]["after"] for one in every),
+            averaged(one["robust"]["after"] for one in every),
             counted(_found(one) for one in measured if one["detection"]),
             counted(_found(one) for one in twins if one["detection"]),
             _models_area(measured, twins),
             counted(one["detection"]["named"] for one in measured if one["detection"]),
-            pooled(one["guard"]["rejected"] for one in twins if one["guard"]),
+            averaged(one["guard"]["rejected"] for one in twins if one["guard"]),
             max(passed.values(), key=lambda value: value.number or 0.0, default=Value()),
         ))  # fmt: skip
     note = (
-        "Over all attacks, triggers and seeds; each honest model counts once. AUROC of models: how often a backdoored "
-        "model looks more suspicious to the detector than an honest one. Changes are in points, against the same "
-        "model without the defence."
+        "Means over all attacks, triggers and seeds, whatever the number of images; each honest model counts once. "
+        "AUROC of models: how often a backdoored model looks more suspicious to the detector than an honest one. "
+        "Changes are in points, against the same model without the defence."
     )
     return Table("Defences", note, columns, tuple(rows))
 
@@ -263,6 +263,17 @@ def pooled(shares: Iterable[Mapping[str, Any]]) -> Value:
     """Shares of images over seeds as one, with its interval."""
     taken = list(shares)
     return _share([round(one["rate"] * one["of"]) for one in taken], [one["of"] for one in taken])
+
+
+def averaged(shares: Iterable[Mapping[str, Any]]) -> Value:
+    """The mean of shares, each of which counts alike, however many images it is of."""
+    taken = list(shares)
+    if not taken:
+        return Value()
+    rates = [one["rate"] for one in taken]
+    low, high = intervals.of_mean(rates, [one["interval"] for one in taken])
+    bounds = max(0.0, low), min(1.0, high)
+    return Value(f"{words.percent(fmean(rates))} ({words.interval(bounds)})", fmean(rates), bounds)
 
 
 def counted(hits: Iterable[bool]) -> Value:
