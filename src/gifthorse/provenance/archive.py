@@ -3,12 +3,14 @@
 Members are read in memory, up to a size, and never unpacked to disk.
 """
 
+import ast
 import io
 import json
 import re
 import stat
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
@@ -27,11 +29,19 @@ TORCH_CODE: Final = {
     r"\bfrom_file\(|\baten::from_file\b": "reads a file",
     r"def __setstate__\(": "runs when the file is opened",
 }
-EXPRESSION = re.compile(r"[\w\s+\-*/().,<>=&|~^%]*")  # over symbols of sizes
-_CALLS = re.compile(r"(\w+)\s*\(|__")
-_SYMPY = frozenset(
-    ("Max", "Min", "Mod", "FloorDiv", "Eq", "Ne", "Symbol", "Integer", "And", "Or", "Not", "CleanDiv", "PythonMod")
+TORCHSCRIPT = ("__torch__.", "torch.jit._pickle.")
+"""Where what TorchScript's own pickles look up is from: the archive itself, and lists of numbers."""
+LONGEST_FORMULA = 2000
+_FORMULAS = frozenset(
+    """
+    Add And CeilToInt CleanDiv Eq FloorDiv FloorToInt Ge Gt Integer Le Lt Max Min Mod ModularIndexing Mul Ne Not Or Pow
+    PowByNatural PythonMod Rational Symbol TruncToInt Where
+    """.split()  # noqa: SIM905
 )
+_PARTS = (
+    ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword, ast.Name, ast.Constant, ast.operator,
+    ast.unaryop, ast.cmpop, ast.expr_context,
+)  # fmt: skip
 
 
 def look_at(path: Path, look: Look) -> None:
@@ -46,7 +56,7 @@ def look_at_npy(file: IO[bytes], look: Look, place: str) -> None:
     head = file.read(12)
     size = int.from_bytes(head[8:10] if head[6:7] == b"\1" else head[8:12], "little")
     file.seek(10 if head[6:7] == b"\1" else 12)
-    if b"'O'" not in file.read(min(size, 2**16)) and b"O'" not in head:
+    if b"O'" not in head + file.read(min(size, 2**16)):
         look.saw("the head of an array of numbers")
         return
     scan = scan_pickle(file)
@@ -139,6 +149,8 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
 
 def _pickle(content: bytes, look: Look, place: str, *, named: bool) -> None:
     scan = scan_pickle(io.BytesIO(content))
+    if look.kind == "TorchScript archive":
+        scan = replace(scan, names=tuple(name for name in scan.names if not name.startswith(TORCHSCRIPT)))
     if named or (scan.complete and scan.names):
         look.judge([scan], place)
     if named and not scan.complete:
@@ -167,10 +179,23 @@ def _json(content: bytes, look: Look, place: str) -> None:
         keras_config.look_at(values, look, place)
     elif look.kind == "torch.export archive":
         for text in _expressions(values):
-            calls = {call[1] for call in _CALLS.finditer(text)} - _SYMPY
-            if not EXPRESSION.fullmatch(text) or calls:
+            if not _is_formula(text):
                 shown = text if len(text) <= 80 else text[:80] + "…"
                 look.find("GH110", f"expr_str is evaluated when the file is opened, and is no formula: {shown}", place)
+
+
+def _is_formula(text: str) -> bool:
+    """Whether it does nothing but calculate with sizes, as sympy writes it."""
+    if len(text) > LONGEST_FORMULA:
+        return False
+    try:
+        nodes = list(ast.walk(ast.parse(text, mode="eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    called = [one.func for one in nodes if isinstance(one, ast.Call)]
+    return all(isinstance(one, _PARTS) for one in nodes) and all(
+        isinstance(one, ast.Name) and one.id in _FORMULAS for one in called
+    )
 
 
 def _expressions(values: object) -> list[str]:

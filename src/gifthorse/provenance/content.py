@@ -138,7 +138,9 @@ def _pickle_or_unknown(path: Path, look: Look) -> None:
         rest = len(data) - data.tell()
     named = path.suffix.lower() in SUFFIXES_OF_PICKLES
     if not (modern or scans[0].complete or (named and scans[0].names)):
-        look.kind = "unknown"
+        if _is_text(path):
+            look.kind = "text"
+            return
         look.miss("the format of the file is not known here")
         return
     look.kind = "PyTorch file from before its zip format" if legacy else "pickle"
@@ -151,6 +153,17 @@ def _pickle_or_unknown(path: Path, look: Look) -> None:
         look.miss(f"{rest:,} bytes behind its pickles were not looked into")
     else:
         look.saw(f"{len(whole)} pickles" if len(whole) > 1 else "the pickle")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether all of a small file is text."""
+    if path.stat().st_size > MOST_TEXT:
+        return False
+    content = path.read_bytes()
+    try:
+        return b"\0" not in content and bool(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_onnx(path: Path, start: bytes) -> bool:
