@@ -44,7 +44,7 @@ def test_says_what_it_is_and_what_that_means(run, model):
 def test_what_is_written(run, model):
     Path("SHA256SUMS").write_text(f"{digest(model)}  model.safetensors\n")
     ended = run("verify", ".", "--out", "verified")
-    assert ended.code == 3  # the list states no hash of the model's TOML, or of itself
+    assert ended.code == 0  # nothing has to state a hash of the list itself
     record = json.loads(Path("verified/verify.json").read_text())
     jsonschema.Draft202012Validator(ExaminedRecord.model_json_schema(mode="serialization")).validate(record)
     assert [one["kind"] for one in record["files"]] == ["text", "safetensors: numbers only"]
