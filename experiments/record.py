@@ -83,16 +83,29 @@ def _imported(file: Path) -> set[Path]:
     return found
 
 
-def write(name: str, script: Path, rows: list[dict[str, Any]], table: str, *, uses: Sequence[str] = ()) -> None:
-    """Write ``docs/results/NAME.json`` and ``NAME.md``."""
+def write(
+    name: str,
+    script: Path,
+    rows: list[dict[str, Any]],
+    table: str,
+    *,
+    uses: Sequence[str] = (),
+    arguments: str = "",
+    compact: bool = False,
+) -> None:
+    """Write ``docs/results/NAME.json`` and ``NAME.md``; ``compact`` is a line for each row."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     record = {
-        "command": f"python experiments/{script.name}",
+        "command": f"python experiments/{script.name} {arguments}".rstrip(),
         "script": f"experiments/{script.name}",
         "uses": list(uses),
         "code": fingerprint(VETTING, script, uses),
         "versions": {"python": platform.python_version(), "torch": version("torch")},
-        "rows": rows,
+        "rows": [] if compact else rows,
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    text = json.dumps(record, indent=1)
+    if compact:
+        lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+        text = text.replace('"rows": []', f'"rows": [\n{lines}\n ]')
+    (RESULTS / f"{name}.json").write_text(text + "\n", "utf-8")
     (RESULTS / f"{name}.md").write_text(table, "utf-8")

@@ -67,6 +67,7 @@ ALLOWED = {
         "train",
         "triggers",
     },
+    "contract": CORE | {"attacks", "cli", "detect", "guard", "plugins", "repair", "train", "triggers"},
 }
 PACKAGE = "__init__.py"  # the public names, for the type checker
 DEFENDERS = ("detect", "repair", "guard", "inversion")
@@ -129,6 +130,12 @@ def test_the_defence_never_names_the_attack(path):
     modules = {value for value in named if isinstance(value, str) and re.fullmatch(r"[\w.]+", value)}
     assert not {value for value in modules if {"attacks", "triggers"} & set(value.split("."))}
     assert not parts_used(path, MODULES[path]) & {"attacks", "triggers"}
+
+
+@pytest.mark.parametrize("path", sorted(path for path in MODULES if part_of(path) != "contract"))
+def test_only_the_contract_needs_pytest(path):
+    names = {name.split(".")[0] for node in ast.walk(MODULES[path]) for name in imported(path, node)}
+    assert "pytest" not in names
 
 
 def test_the_reader_of_imports_sees_what_it_should():

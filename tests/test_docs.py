@@ -14,6 +14,8 @@ import pytest
 import typer
 
 import gifthorse
+from gifthorse.bench.cell import digest
+from gifthorse.bench.grid import read_grid
 from gifthorse.cli import exits
 from gifthorse.cli.main import app
 from gifthorse.errors import OptionError
@@ -146,3 +148,15 @@ def test_results_are_from_this_code(path):
     for row in result["rows"]:
         if "code" in row:
             assert row["code"] == record.fingerprint(record.VETTING, None, row["uses"]), f"{path.name}: {row['name']}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "experiments" / "grids").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_grids_are_measured_as_a_whole(path):
+    written = RESULTS / f"{path.stem.replace('-', '_')}.json"
+    if not written.exists():
+        pytest.skip("not measured yet")
+    rows = json.loads(written.read_text("utf-8"))["rows"]
+    assert {digest(row["cell"]) for row in rows} == set(read_grid(path).cells)
+    assert len(rows) == len(read_grid(path).cells)

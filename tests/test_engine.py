@@ -32,6 +32,14 @@ def dying(marks: Path, task: int) -> int:
     return task
 
 
+def dying_of_two(marks: Path, task: int) -> int:
+    """Kills its process whenever it comes to task 2."""
+    if task == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (marks / f"done-{task}").touch()
+    return task
+
+
 def failing(shared: int, task: int) -> int:
     raise OptionError(f"task {task} of {shared} cannot be done")
 
@@ -70,6 +78,22 @@ def test_a_worker_that_dies_loses_nothing(where: str, request: pytest.FixtureReq
 def test_workers_that_die_again_and_again_are_an_error(tmp_path: Path):
     with pytest.raises(GiftHorseError, match=f"died {1 + RETRIES} times with 2 of 2 tasks left"):
         list(Engine(workers=2).run(dying, tmp_path, [0, 1]))
+
+
+@pytest.mark.parametrize("where", ["cores", "cluster"])
+def test_a_deadly_task_is_told_from_the_others(where: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("gifthorse.engine.RETRIES", 0)
+    engine = request.getfixturevalue("cluster") if where == "cluster" else Engine(workers=2)
+    told = []
+
+    def deadly(error: GiftHorseError) -> int:
+        told.append(str(error))
+        return -1
+
+    done = dict(engine.run(dying_of_two, tmp_path, list(range(5)), deadly=deadly))
+    assert done == {0: 0, 1: 1, 2: -1, 3: 3, 4: 4}
+    assert len(told) == 1
+    assert "died 1 times" in told[0]
 
 
 def test_bad_options():

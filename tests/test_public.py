@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import gifthorse
+from gifthorse import contract
 
 
 def test_all_is_sorted():
@@ -51,3 +52,12 @@ def test_importing_gifthorse_is_quick_and_silent():
 
 def test_package_says_that_it_is_typed():
     assert (Path(gifthorse.__file__).parent / "py.typed").is_file()
+
+
+def test_the_contract_has_a_class_for_each_kind():
+    assert contract.__all__ == sorted(contract._HOME)
+    for name in contract.__all__:
+        assert getattr(contract, name).__name__ == name
+        assert getattr(contract, name).__doc__
+    with pytest.raises(AttributeError, match=r"module 'gifthorse.contract' has no attribute 'TriggerContract'"):
+        contract.TriggerContract  # noqa: B018 - looking it up is the test

@@ -7,7 +7,8 @@ comes back is the same wherever it was done.
 import pickle
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar, final
@@ -55,7 +56,12 @@ class Engine:
         return self.workers > 1 or bool(self.cluster)
 
     def run(
-        self, function: Callable[[Shared, Task], Result], shared: Shared, tasks: Sequence[Task]
+        self,
+        function: Callable[[Shared, Task], Result],
+        shared: Shared,
+        tasks: Sequence[Task],
+        *,
+        deadly: Callable[[GiftHorseError], Result] | None = None,
     ) -> Iterator[tuple[int, Result]]:
         """Do ``tasks``; what is done is not lost if a worker dies.
 
@@ -63,6 +69,8 @@ class Engine:
             function: is given ``shared`` and a task; at the top of a module.
             shared: what all tasks need.
             tasks: in any order.
+            deadly: what to give for a task whose workers die again and again, also when it is alone with them; left
+                out, it ends the whole. In this process there is nobody else to die.
 
         Yields:
             The place of a task and its result, as they are done.
@@ -72,18 +80,31 @@ class Engine:
         """
         if not self.elsewhere:
             yield from ((place, function(shared, task)) for place, task in enumerate(tasks))
-        elif self.cluster:
-            yield from _on_ray(self, function, shared, tasks)
-        else:
-            yield from _on_cores(self, function, shared, tasks)
+            return
+        left, packed = dict(enumerate(tasks)), _packed(function, shared)
+        share = _on_ray if self.cluster else _on_cores
+        for place, result in share(self, packed, left):
+            del left[place]
+            yield place, result
+        for place, task in left.items():
+            died = GiftHorseError(
+                f"workers died {1 + RETRIES} times with {len(left)} of {len(tasks)} tasks left; the memory may be too "
+                f"small for {self.workers} workers"
+            )
+            if deadly is None:
+                raise died
+            # Joblib's workers take each other along: only alone can it be told which task was deadly.
+            alone = [] if self.cluster else [result for _, result in _on_cores(self, packed, {place: task})]
+            yield place, alone[0] if alone else deadly(died)
 
 
-def _on_cores(
-    engine: Engine, function: Callable[[Shared, Task], Result], shared: Shared, tasks: Sequence[Task]
-) -> Iterator[tuple[int, Result]]:
-    left, packed = dict(enumerate(tasks)), _packed(function, shared)
+def _on_cores(engine: Engine, packed: bytes, tasks: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
+    """Those that are done before workers have died too often."""
+    left = dict(tasks)
     for _ in range(1 + RETRIES):
-        parallel = Parallel(n_jobs=engine.workers, return_as="generator_unordered", pre_dispatch="all", batch_size=1)
+        # One worker would be this process.
+        jobs = max(2, engine.workers)
+        parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="all", batch_size=1)
         work = parallel(delayed(_alone)(packed, place, task) for place, task in list(left.items()))
         try:
             for place, result in work:
@@ -92,10 +113,6 @@ def _on_cores(
         except TerminatedWorkerError:
             continue
         return
-    raise GiftHorseError(
-        f"workers died {1 + RETRIES} times with {len(left)} of {len(tasks)} tasks left; the memory may be too small "
-        f"for {engine.workers} workers"
-    )
 
 
 def _packed(function: Callable[..., Any], shared: object) -> bytes:
@@ -124,13 +141,12 @@ def _alone(packed: bytes, place: int, task: object) -> tuple[int, Any]:
     return place, function(shared, task)
 
 
-def _on_ray(
-    engine: Engine, function: Callable[[Shared, Task], Result], shared: Shared, tasks: Sequence[Task]
-) -> Iterator[tuple[int, Result]]:
+def _on_ray(engine: Engine, packed: bytes, tasks: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
+    """Likewise; Ray itself tries again."""
     ray = _ray(engine)
     remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_alone)
-    common = ray.put(_packed(function, shared))
-    waiting = list(enumerate(tasks))[::-1]
+    common = ray.put(packed)
+    waiting = list(tasks.items())[::-1]
     running: list[Any] = []
     most = engine.workers if engine.workers > 1 else max(1, int(ray.cluster_resources().get("CPU", 1)))
     try:
@@ -139,10 +155,8 @@ def _on_ray(
                 place, task = waiting.pop()
                 running.append(remote.remote(common, place, task))
             done, running = ray.wait(running)
-            for place, result in ray.get(done):
-                yield place, result
-    except ray.exceptions.WorkerCrashedError as error:
-        raise GiftHorseError(f"a task's workers on the cluster died {1 + RETRIES} times: {error}") from error
+            with suppress(ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+                yield from ray.get(done)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     finally:

@@ -6,7 +6,8 @@ A package offers a class under the name that it has here::
     my-detector = "my_package.detector:MyDetector"
 
 It is what our own are: a frozen dataclass of options with that ``name``, derived from the base class of its kind. It is
-imported when it is first asked for, and not before. One that is broken says so then, and the others work.
+imported when it is first asked for, and not before. One that is broken says so then, and the others work. What else
+its kind promises, ``gifthorse.contract`` tests.
 """
 
 from collections.abc import Iterator, Mapping

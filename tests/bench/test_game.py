@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gifthorse.bench.game import equilibrium, gain, gains, game_of
+from gifthorse.bench.game import equilibrium, gain, gains, game_of, plausible
 from gifthorse.errors import DataError
 
 from .rows import result, row
@@ -85,3 +85,17 @@ def test_an_attack_that_diverges_gains_nothing():
 def test_a_game_needs_every_cell():
     with pytest.raises(DataError, match="a against strip is not finished"):
         game_of([result("a", "none", row()), result("a", "strip", None)])
+
+
+def test_the_interval_of_a_value_is_of_seeds_and_images():
+    rows = []
+    for seed, success in enumerate((0.6, 0.8)):
+        rows += [result("a", "none", row(), seed=seed), result("a", "strip", row(success=success), seed=seed)]
+    bounds = plausible(rows)
+    low, high = bounds["strip"]
+    # Either seed may come twice, and a rate of 100 images is known to about ten points.
+    assert 0.45 < low < 0.62
+    assert 0.78 < high < 0.93
+    assert bounds["none"][0] > 0.95
+    assert bounds[""][1] <= bounds["strip"][1] + 1e-9  # who may choose loses no more
+    assert plausible(rows) == bounds

@@ -1,6 +1,7 @@
 """From a file to cells, and every way to write one wrongly."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,16 @@ def test_a_list_is_taken_value_by_value():
     assert {recipe.attack.label_maps[0].target for recipe in recipes} == {1}
 
 
+def test_each_changes_one_thing_at_a_time():
+    each = {"training.epochs": [3, 4], "mean": [[0.5]]}
+    grid = grid_of(GOOD | {"attacks": [{"recipe": RECIPE, "each": each}]})
+    recipes = {entry.attack.label: entry.cell.recipe for entry in grid.entries}
+    assert list(recipes) == ["mine (epochs 3)", "mine (epochs 4)", "mine (mean [0.5])"]
+    usual = grid_of(GOOD | {"attacks": [{"recipe": RECIPE}]}).entries[0].cell.recipe
+    assert recipes["mine (epochs 3)"] == replace(usual, training=replace(usual.training, epochs=3))
+    assert recipes["mine (mean [0.5])"] == replace(usual, mean=(0.5,))
+
+
 def test_tuning_and_judging_are_told_apart():
     tuning = {"nine": "fsa", "tuning": True, "seeds": [100]}
     grid = grid_of(GOOD | {"attacks": [{"nine": "pn"}, tuning]})
@@ -124,6 +135,10 @@ def test_tuning_and_judging_are_told_apart():
         ({"defences": [{}]}, "'none' is there in any case"),
         ({"defences": [{"repairer": "unlearning"}]}, r"\[\[defences\]\] 1: the repairer unlearning needs a trigger"),
         ({"defences": [{"filter": "strip", "vary": {"filter.overlays": [4, 0]}}]}, "overlays must be at least 1"),
+        (
+            {"attacks": [{"nine": "pn", "vary": {"samples": [9]}, "each": {"training.epochs": [1]}}]},
+            "give them in tables of their own",
+        ),
         ({"defences": [{"filter": "strip"}, {"filter": "strip"}]}, "two defences are called 'strip'"),
         (
             {"attacks": [{"nine": "pn", "vary": {"training.epochs": [*range(1, 200)], "samples": [*range(1, 200)]}}]},

@@ -4,10 +4,11 @@ import pytest
 
 from gifthorse.bench import tables
 from gifthorse.bench.grid import Grid
+from gifthorse.bench.intervals import of_rate
 from gifthorse.bench.render import Value
 from gifthorse.metrics import clopper_pearson
 
-from .rows import result, row
+from .rows import result, row, share
 
 
 def column(table, heading):
@@ -34,8 +35,9 @@ def test_rates_are_pooled_over_seeds_with_their_interval(two_seeds):
     assert [value.text for value in column(table, "defence")] == ["none", "strip", "neural-cleanse"]
     obeyed = column(table, "ASR")[1]
     assert obeyed.number == 0.8
-    assert obeyed.interval == clopper_pearson(160, 200)
-    assert obeyed.text.replace("\xa0", " ").startswith("80.0 % (73.8–85.3 %)")
+    assert obeyed.interval == of_rate([90, 70], [100, 100])
+    assert column(table, "ASR before")[1].interval == clopper_pearson(200, 200)
+    assert obeyed.text.replace("\xa0", " ").startswith("80.0 % (")
     assert column(table, "FRR")[1].number == 0.04
     assert column(table, "FAR")[1].number == 0.4
     assert column(table, "AUROC")[1].text == "0.800 (0.700–0.900)"
@@ -65,6 +67,14 @@ def test_the_worst_attack_is_named():
     assert [column(table, name)[0].text for name in ("worst against",)] == ["bad"]
     assert column(table, "worst ASR")[0].number == 0.6
     assert column(table, "mean ASR")[0].number == 0.4
+
+
+def test_each_trigger_counts_alike_in_a_mean():
+    small, large = row(success=1.0), row(success=0.0)
+    large["measured"]["triggers"][0]["success"]["after"] = share(0.0, of=900)
+    table = tables.defences_table([result("a", "none", small), result("b", "none", large)])
+    assert column(table, "mean ASR")[0].number == 0.5
+    assert column(table, "mean ASR")[0].interval == (0.0, 1.0)  # two that differ so tell nothing of others
 
 
 def test_how_suspicious_models_look(two_seeds):

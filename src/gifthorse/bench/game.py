@@ -4,8 +4,9 @@ Paper: Veldanda, Garg, "On Evaluating Neural Network Backdoor Defenses", 2020, w
 "Zur Theorie der Gesellschaftsspiele", Mathematische Annalen, 1928, for the mixed strategies.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, final
 
@@ -19,6 +20,9 @@ from .run import Result
 
 NOTICED = 0.05
 """Accuracy below the honest model's at which nobody would take the model, whatever else it does."""
+
+DRAWS = 200
+"""Games from which the interval of a value comes."""
 
 Matrix = NDArray[np.float64]
 
@@ -137,6 +141,53 @@ def game_of(results: Sequence[Result]) -> Game:
             raise DataError(f"{pair[0]} against {pair[1]} is not finished; run the grid to its end")
     matrix = np.array([[values[attack, defence] for defence in methods] for attack in attacks])
     return Game(attacks, tuple(methods), tuple(methods.values()), matrix)
+
+
+def plausible(results: Sequence[Result], *, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the value of the game: for each defence by its name, and for all together by an empty one.
+
+    From games in which seeds are drawn with replacement, and every rate from what its images leave possible (Jeffreys'
+    posterior; for what accuracy loses, the normal distribution of its interval).
+    """
+    random = np.random.default_rng(seed)
+    judging = [result for result in results if not result.entry.tuning]
+    seeds = sorted({result.entry.cell.recipe.seed for result in judging})
+    values: dict[str, list[float]] = {}
+    for _ in range(DRAWS):
+        lot = Counter(random.choice(seeds, len(seeds)).tolist())
+        drawn = {result.entry.cell.key: replace(result, row=_drawn(result.row, random)) for result in judging}
+        twins = {result.entry.cell.twin.key: _drawn(result.twin, random) for result in judging}
+        played = [
+            replace(drawn[result.entry.cell.key], twin=twins[result.entry.cell.twin.key])
+            for result in judging
+            for _ in range(lot[result.entry.cell.recipe.seed])
+        ]
+        game = game_of(played)
+        for name, part in [*((name, game.of(name)) for name in dict.fromkeys(game.methods)), ("", game)]:
+            values.setdefault(name, []).append(equilibrium(part.matrix).value)
+    return {
+        name: (float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))) for name, found in values.items()
+    }
+
+
+def _drawn(row: Mapping[str, Any] | None, random: np.random.Generator) -> dict[str, Any] | None:
+    """``row`` with rates as they may be, given the images that they were measured on."""
+    if row is None or row["outcome"] != "done":
+        return row if row is None else dict(row)
+    measured = row["measured"]
+    accuracy, triggers = measured["accuracy"], []
+    low, high = accuracy["change_interval"]
+    change = random.normal(accuracy["change"], (high - low) / 3.92)
+    for one in measured["triggers"]:
+        after = one["success"]["after"]
+        hits = round(after["rate"] * after["of"])
+        rate = random.beta(hits + 0.5, after["of"] - hits + 0.5)
+        triggers.append({"success": {"after": {"rate": rate}}})
+    after = {"rate": accuracy["before"]["rate"] + change}
+    return {
+        **row,
+        "measured": {**measured, "triggers": triggers, "accuracy": {"before": accuracy["before"], "after": after}},
+    }
 
 
 def equilibrium(matrix: Matrix) -> Equilibrium:

@@ -113,6 +113,7 @@ class _Attacks:
     recipe: dict[str, Any] | None = None
     set: dict[str, Any] = field(default_factory=dict)
     vary: dict[str, Any] = field(default_factory=dict)
+    each: dict[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] | None = None
     clean: int | None = None
     test: int | None = None
@@ -130,6 +131,7 @@ class _Defences:
     filter: str | dict[str, Any] | None = None
     set: dict[str, Any] = field(default_factory=dict)
     vary: dict[str, Any] = field(default_factory=dict)
+    each: dict[str, Any] = field(default_factory=dict)
 
 
 def read_grid(path: Path) -> Grid:
@@ -222,7 +224,7 @@ def _attacks(table: _Attacks, head: _Head, *, where: str) -> list[tuple[Choice, 
     try:
         bases = [nine.named(name) for name in names] or [Recipe.from_json(table.recipe or {})]
         for base in bases:
-            for settings, values in _varied(base.to_json(), table.set, table.vary):
+            for settings, values in _varied(base.to_json(), table):
                 recipe = Recipe.from_json(values)
                 group = _Group(tuple(replace(recipe, seed=seed) for seed in seeds), clean, test, table.tuning)
                 found.append((_choice(base.name, settings), group))
@@ -241,7 +243,7 @@ def _defences(table: _Defences, *, where: str) -> list[tuple[Choice, Defence]]:
         base = Defence.from_json(said)
         return [
             (_choice(table.name or base.name, settings), Defence.from_json(values))
-            for settings, values in _varied(base.to_json(), table.set, table.vary)
+            for settings, values in _varied(base.to_json(), table)
         ]
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from error
@@ -261,18 +263,20 @@ def _told(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _varied(
-    base: Mapping[str, Any], fixed: Mapping[str, Any], vary: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each combination of what is varied, and ``base`` with it."""
+def _varied(base: Mapping[str, Any], table: _Attacks | _Defences) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each combination of what is varied, or one thing at a time; and ``base`` with it."""
     given = copy.deepcopy(dict(base))
-    for path, value in fixed.items():
+    for path, value in table.set.items():
         _put(given, path, value)
-    lists = {path: _listed(value, path) for path, value in vary.items()}
-    if math.prod(map(len, lists.values())) > MOST:
+    if table.each and table.vary:
+        raise OptionError("vary is every combination, each is one thing at a time; give them in tables of their own")
+    lists = {path: _listed(value, path) for path, value in (table.each or table.vary).items()}
+    if math.prod(map(len, lists.values())) > MOST and not table.each:
         raise OptionError(f"vary has more than {MOST} combinations; give shorter lists")
-    for values in itertools.product(*lists.values()):
-        settings, made = dict(zip(lists, values, strict=True)), copy.deepcopy(given)
+    alone = ({path: value} for path, values in lists.items() for value in values)
+    together = (dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values()))
+    for settings in alone if table.each else together:
+        made = copy.deepcopy(given)
         for path, value in settings.items():
             _put(made, path, value)
         yield settings, made
@@ -284,14 +288,14 @@ def _listed(value: Any, path: str) -> list[Any]:  # noqa: ANN401 - whatever was 
         return value
     if not isinstance(value, Mapping) or not {"from", "to", "steps"} <= value.keys() <= set(RANGE):
         raise OptionError(
-            f'vary, {path!r} must be a list, or a range {{ from = …, to = …, steps = …, scale = "log" }}, got {value!r}'
+            f'{path!r} must be a list, or a range {{ from = …, to = …, steps = …, scale = "log" }}, got {value!r}'
         )
     first, last, steps, scale = (value.get(name, "linear") for name in RANGE)
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (first, last))
     if not numbers or not isinstance(steps, int) or not steps >= 2 or scale not in {"linear", "log"}:
-        raise OptionError(f"vary, {path!r}: a range goes from a number to a number in 2 or more steps, got {value!r}")
+        raise OptionError(f"{path!r}: a range goes from a number to a number in 2 or more steps, got {value!r}")
     if scale == "log" and not (first > 0 and last > 0):
-        raise OptionError(f"vary, {path!r}: a logarithmic range needs numbers above 0, got {first} and {last}")
+        raise OptionError(f"{path!r}: a logarithmic range needs numbers above 0, got {first} and {last}")
     parts = [step / (steps - 1) for step in range(steps)]
     if scale == "log":
         spread = [first * (last / first) ** part for part in parts]

@@ -1,22 +1,32 @@
 """What a grid will cost, before it is run and while it runs: from what such cells have taken, else a rough guess."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from statistics import fmean
 from typing import Any, final
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from ..arch import architecture
+from ..core.model import Classifier
+from ..errors import DataError, OptionError
 from ..redteam import Recipe
+from ..redteam.make import load_splits
 from .cell import Cell, digest, filed, honest_model
 from .grid import Grid
 
 ASSUMED = {"detector": 120.0, "repairer": 60.0, "filter": 30.0}
 """Seconds of a step on one core, where none has been measured: of a GTSRB model, within a factor of three."""
 JUDGING = 10.0
-TRAINED = 1500.0  # images in a second of training
+TRAINED = 1e11  # floating-point operations in a second of training; 0.5 to 1.7 times that on the data sets here
+BACKWARD = 2  # passes backward, in passes forward
 IMAGES = {"mnist": 60_000, "cifar10": 50_000, "gtsrb": 39_209, "signs": 6_400, "fsdd": 2_700, "faces": 280}
-UNKNOWN = 20_000  # images of other data
+"""Images to train on, where nobody has looked."""
+UNKNOWN = 20_000
 PICTURES = 500_000  # bytes beside the weights of a pair of models
 ROW = 8_000  # bytes of a row
 
@@ -50,9 +60,13 @@ class Rates:
     """Seconds of cells and models, learnt from those that are finished.
 
     Where nothing alike is finished, what is assumed is corrected by how far it was off elsewhere in the grid.
+
+    Attributes:
+        images: to train on, of data that somebody has looked at.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, images: Mapping[str, int] | None = None) -> None:
+        self.images = dict(images or {})
         self._seen: dict[str, list[float]] = {}
         self._taken = self._assumed = 0.0
 
@@ -62,7 +76,7 @@ class Rates:
 
     def learn_model(self, recipe: Recipe, seconds: float) -> None:
         """Take note of what the models of ``recipe`` took."""
-        self._learn(_model_names(recipe), seconds, _assumed_model(recipe))
+        self._learn(_model_names(recipe), seconds, self._assumed_model(recipe))
 
     def cell(self, cell: Cell) -> tuple[float, bool]:
         """Seconds that ``cell`` will take, and whether they rest on any that were measured."""
@@ -70,7 +84,12 @@ class Rates:
 
     def model(self, recipe: Recipe) -> tuple[float, bool]:
         """Likewise of the models of ``recipe``."""
-        return self._rate(_model_names(recipe), _assumed_model(recipe))
+        return self._rate(_model_names(recipe), self._assumed_model(recipe))
+
+    def _assumed_model(self, recipe: Recipe) -> float:
+        """Of both models of the pair."""
+        images = recipe.samples or self.images.get(recipe.data) or IMAGES.get(recipe.data, UNKNOWN)
+        return 2 * recipe.training.epochs * images * (1 + BACKWARD) * _operations(recipe.arch) / TRAINED
 
     def _learn(self, names: Iterable[str], seconds: float, assumed: float) -> None:
         self._taken, self._assumed = self._taken + seconds, self._assumed + assumed
@@ -88,12 +107,6 @@ def _assumed(cell: Cell) -> float:
     return JUDGING + sum(ASSUMED[step] for step in cell.defence.steps)
 
 
-def _assumed_model(recipe: Recipe) -> float:
-    """Of both models of the pair."""
-    images = recipe.samples or IMAGES.get(recipe.data, UNKNOWN)
-    return 2 * recipe.training.epochs * images / TRAINED
-
-
 @cache
 def _names(cell: Cell) -> tuple[str, ...]:
     """What cells are alike by, from the closest to the farthest."""
@@ -107,9 +120,14 @@ def _model_names(recipe: Recipe) -> tuple[str, ...]:
     return f"{task}/{recipe.attack.name}", task
 
 
-def rates_of(grid: Grid, rows: Mapping[str, Mapping[str, Any]], models: Mapping[str, Mapping[str, Any]]) -> Rates:
-    """What the finished ``rows`` and ``models`` of a store say of the cells of ``grid``."""
-    rates = Rates()
+def rates_of(
+    grid: Grid,
+    rows: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, Mapping[str, Any]],
+    images: Mapping[str, int] | None = None,
+) -> Rates:
+    """What the finished ``rows`` and ``models`` of a store say of the cells of ``grid``; ``images`` as in ``Rates``."""
+    rates = Rates(images)
     for key, cell in grid.cells.items():
         if key in rows:
             rates.learn_cell(cell, seconds_of(rows[key]))
@@ -134,10 +152,12 @@ def price(
     grid: Grid,
     rows: Mapping[str, Mapping[str, Any]] | None = None,
     models: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    images: Mapping[str, int] | None = None,
 ) -> Price:
-    """What ``grid`` costs beyond the finished ``rows`` and ``models`` of a store."""
+    """What ``grid`` costs beyond the finished ``rows`` and ``models`` of a store; ``images`` as in ``Rates``."""
     rows, models = rows or {}, models or {}
-    rates = rates_of(grid, rows, models)
+    rates = rates_of(grid, rows, models, images)
     left = {key: cell for key, cell in grid.cells.items() if key not in rows}
     missing = [recipe for recipe in recipes_of(grid.cells.values()).values() if recipe.name not in models]
     if not left:
@@ -156,7 +176,29 @@ def price(
     )  # fmt: skip
 
 
-def _weights(arch: str) -> int:
-    """Bytes of the weights at the size that the architecture has in its paper."""
+def images_of(grid: Grid, root: Path | None) -> dict[str, int]:
+    """How many images there are to train on, of each of the grid's data sets that can be read."""
+    found = {}
+    for recipe in {entry.cell.recipe.data: entry.cell.recipe for entry in grid.entries}.values():
+        with suppress(DataError, OptionError):  # what is wrong with it is said when it is needed
+            found[recipe.data] = len(load_splits(replace(recipe, samples=None), root=root)[0])
+    return found
+
+
+@cache
+def _sizes(arch: str) -> tuple[int, int]:
+    """Weights, and operations for an image, at the size that the architecture has in its paper."""
     known = architecture(arch)
-    return sum(4 * weight.numel() for weight in known.build(known.spec).parameters())
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model = Classifier(known.build(known.spec), known.spec)
+        model(torch.empty(1, *known.spec.input_shape))
+    return sum(weight.numel() for weight in model.parameters()), counter.get_total_flops()
+
+
+def _operations(arch: str) -> int:
+    return _sizes(arch)[1]
+
+
+def _weights(arch: str) -> int:
+    """Bytes of the weights."""
+    return 4 * _sizes(arch)[0]

@@ -106,6 +106,7 @@ def run(
     root: Path | None = None,
     device: str = "cpu",
     again: bool = False,
+    note: Mapping[str, Any] | None = None,
     tell: Tell = nobody,
 ) -> list[Result]:
     """Do what is missing of ``grid``; what is finished stays, whenever the last run was stopped.
@@ -119,6 +120,7 @@ def run(
         root: where named data sets are.
         device: where to compute.
         again: do once more what has failed.
+        note: JSON values that become a part of the provenance of each row.
         tell: told of every piece of work that is finished.
 
     Returns:
@@ -127,13 +129,13 @@ def run(
     Raises:
         OptionError: a recipe that does not fit its data, or attacks that are tuned on and judged on.
         DataError: data that cannot be read.
-        GiftHorseError: the store cannot be used, or workers died again and again.
+        GiftHorseError: the store or the cluster cannot be used.
     """
     with Store(out) as store:
         store.register(grid.entries)
         if again:
             store.forget_failures(grid.cells, recipes_of(grid.cells.values()))
-        _Run(grid, store, engine or Engine(), _place(out, root, device), tell).all()
+        _Run(grid, store, engine or Engine(), _place(out, root, device), note=note or {}, tell=tell).all()
         return results(grid, store)
 
 
@@ -141,8 +143,11 @@ def run(
 class _Run:
     """One run of a grid."""
 
-    def __init__(self, grid: Grid, store: Store, engine: Engine, place: Place, tell: Tell) -> None:
-        self._grid, self._store, self._engine, self._place, self._tell = grid, store, engine, place, tell
+    def __init__(
+        self, grid: Grid, store: Store, engine: Engine, place: Place, *, note: Mapping[str, Any], tell: Tell
+    ) -> None:
+        self._grid, self._store, self._engine, self._place = grid, store, engine, place
+        self._note, self._tell = note, tell
         self._rows, self._models = store.rows(), store.models()
         self._rates = rates_of(grid, self._rows, self._models)
         self._total = len(grid.cells)
@@ -173,7 +178,7 @@ class _Run:
             for unfinished in self._place.models.glob(".*"):  # of a run that was killed
                 shutil.rmtree(unfinished, ignore_errors=True)
         self._rehearse()
-        self._provenance = self._store.begin(provenance(self._engine, self._place))
+        self._provenance = self._store.begin(provenance(self._engine, self._place) | {"note": self._note})
         first, rest = _by_twin(list(self._unmade.values()))
         self._make(first)
         self._make(rest)
@@ -195,8 +200,10 @@ class _Run:
                 continue
             tried.add(digest(values))
             try:
+                train, test = _loading(self._place.root)(recipe)
+                self._rates.images[recipe.data] = len(train)
                 with single_thread():
-                    _ours(partial(rehearse, recipe, *_loading(self._place.root)(recipe), device=self._place.device))
+                    _ours(partial(rehearse, recipe, train, test, device=self._place.device))
             except (OptionError, DataError) as error:
                 raise type(error)(f"the attack {recipe.attack.name} on {recipe.data}: {error}") from error
             except GiftHorseError:
@@ -204,7 +211,7 @@ class _Run:
 
     def _make(self, recipes: Sequence[Recipe]) -> None:
         self._place.models.mkdir(exist_ok=True)
-        for number, row in self._engine.run(make_model, self._place, recipes):
+        for number, row in self._engine.run(make_model, self._place, recipes, deadly=_unsaid):
             recipe = recipes[number]
             self._store.finish_model(recipe.name, backdoored_model(recipe), row, provenance=self._provenance)
             self._models[recipe.name] = {"recipe": backdoored_model(recipe), **row}
@@ -228,7 +235,7 @@ class _Run:
         # One after the other on the same data, which a worker keeps; the longest first, so that none is left alone.
         tasks.sort(key=lambda task: (task[0].recipe.data, task[0].recipe.seed, -self._rates.cell(task[0])[0]))
         self._left = {cell.key: cell for cell, _ in tasks}
-        for number, row in self._engine.run(measure_cell, self._place, tasks):
+        for number, row in self._engine.run(measure_cell, self._place, tasks, deadly=_unsaid):
             cell, _ = tasks[number]
             self._rates.learn_cell(cell, seconds_of(row))
             self._keep(cell.key, row)
@@ -281,6 +288,11 @@ def measure_cell(place: Place, task: tuple[Cell, str]) -> dict[str, Any]:
         return measure(cell, place.models / name, train, test, device=place.device)
 
     return {"measured": {}, "cost": {}} | _outcome(work)
+
+
+def _unsaid(error: GiftHorseError) -> dict[str, Any]:
+    """The row of what took its worker with it."""
+    return {"outcome": "failed", "reason": str(error), "measured": {}, "cost": {}, "seconds": 0.0}
 
 
 def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -200,6 +200,11 @@ class Store:
                 "DELETE FROM models WHERE name = ? AND outcome = 'failed'", [(name,) for name in models]
             )
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Let cells be measured once more, whatever came of them."""
+        with self._transaction():
+            self._base.executemany("DELETE FROM rows WHERE key = ?", [(key,) for key in keys])
+
     def claim(self, subjects: Iterable[str]) -> set[str]:
         """Those of ``subjects``, cells or models, that are now for this process alone."""
         holder = self._hold()

@@ -1,8 +1,8 @@
 """What a grid has measured, as tables.
 
-Rates are pooled over seeds; their 95 % Clopper-Pearson intervals are of the images, or of the models where models are
-counted. Honest twins stand in every table. Where some attacks are for tuning, each defence is shown with the setting
-that was best on them, and on the others alone.
+Rates are pooled over seeds; their 95 % intervals know that images of one model are alike (``intervals``), and are
+Clopper and Pearson's where models are counted. Honest twins stand in every table. Where some attacks are for tuning,
+each defence is shown with the setting that was best on them, and on the others alone.
 """
 
 from collections import Counter
@@ -16,11 +16,11 @@ import torch
 from ..core.verdict import Outcome
 from ..errors import DataError
 from ..files import whole_file
-from ..metrics import clopper_pearson
 from ..redteam import nine
 from ..report import words
 from ..report.plot import for_page
-from .game import Game, equilibrium, gains, game_of
+from . import intervals
+from .game import Game, equilibrium, gains, game_of, plausible
 from .grid import Grid
 from .heatmap import heatmap_svg
 from .measure import RATES, auroc
@@ -68,7 +68,7 @@ def tables_of(results: Sequence[Result]) -> list[Table]:
         made.insert(0, table_3(shown))
     made.append(curves_table(shown))
     if game := game_between(shown):
-        made.append(game_table(game))
+        made.append(game_table(game, plausible(shown)))
     return [table.filled() for table in made if table.rows]
 
 
@@ -136,8 +136,9 @@ CELLS_NOTE = (
     "the same recipe under the same defence. FRR, FAR: clean images that the filter rejects, triggered ones that it "
     "accepts. Detected, false alarms: backdoored models and twins that are called backdoored. Named: the labels that "
     "the detector names are the attacker's. IoU: of the recovered trigger's mask and the attacker's. Took: the attack "
-    "did what it should before any defence. Intervals are 95 %, Clopper-Pearson, of images or of models; AUROC's is "
-    "Hanley and McNeil's, the mean over seeds."
+    "did what it should before any defence. Intervals are 95 %: Korn and Graubard's, which know that the images of "
+    "one model are alike, so that a few seeds that differ make them wide; Clopper and Pearson's where models are "
+    "counted; of means (AUROC, changes) Student's over the models, or the images' where that is wider."
 )
 
 
@@ -164,27 +165,27 @@ def defences_table(results: Sequence[Result]) -> Table:
         every = [one for own in triggers.values() for one in own]
         rows.append((
             Value(label), _runs(group), _change(measured), _change(twins),
-            pooled(one["success"]["after"] for one in every),
+            averaged(one["success"]["after"] for one in every),
             obeyed[worst] if worst else Value(), Value(worst[0]) if worst else Value(),
-            pooled(one["robust"]["after"] for one in every),
+            averaged(one["robust"]["after"] for one in every),
             counted(_found(one) for one in measured if one["detection"]),
             counted(_found(one) for one in twins if one["detection"]),
             _models_area(measured, twins),
             counted(one["detection"]["named"] for one in measured if one["detection"]),
-            pooled(one["guard"]["rejected"] for one in twins if one["guard"]),
+            averaged(one["guard"]["rejected"] for one in twins if one["guard"]),
             max(passed.values(), key=lambda value: value.number or 0.0, default=Value()),
         ))  # fmt: skip
     note = (
-        "Over all attacks, triggers and seeds; each honest model counts once. AUROC of models: how often a backdoored "
-        "model looks more suspicious to the detector than an honest one. Changes are in points, against the same "
-        "model without the defence."
+        "Means over all attacks, triggers and seeds, whatever the number of images; each honest model counts once. "
+        "AUROC of models: how often a backdoored model looks more suspicious to the detector than an honest one. "
+        "Changes are in points, against the same model without the defence."
     )
     return Table("Defences", note, columns, tuple(rows))
 
 
 def table_3(results: Sequence[Result]) -> Table:
     """The nine BadNets beside the numbers of the paper's Table 3."""
-    columns = ("BadNet", "defence", "CA", "ASR", "FAR", "FRR", "twin's CA", "false alarms", "paper")
+    columns = ("BadNet", "defence", "CA", "ASR", "FAR", "FRR", "detected", "twin's CA", "false alarms", "paper")
     rows = []
     order = list(nine.NINE)
     groups = {pair: group for pair, group in _grouped(results).items() if group[0].entry.attack.name in PAPER}
@@ -202,6 +203,7 @@ def table_3(results: Sequence[Result]) -> Table:
             _joined([pooled(one["success"]["after"] for one in each) for each in own]),
             _joined([pooled(one["accepted"] for one in each if "accepted" in one) for each in own]),
             pooled(one["guard"]["rejected"] for one in measured if one["guard"]),
+            counted(_found(one) for one in measured if one["detection"]),
             pooled(one["accuracy"]["after"] for one in twins),
             counted(_found(one) for one in twins if one["detection"]),
             Value(PAPER[entry.attack.name].get(name, words.UNKNOWN)),
@@ -234,21 +236,23 @@ def game_between(results: Sequence[Result]) -> Game | None:
         return None
 
 
-def game_table(game: Game) -> Table:
+def game_table(game: Game, bounds: Mapping[str, tuple[float, float]]) -> Table:
     """The equilibrium between all attacks and the settings of each defence, and of all of them together."""
     columns = ("defence", "value", "played", "attacks played", "worst case", "best setting", "best attack against it")
     note = (
         "What the attacker gains: the success of the best trigger in what is deployed, and the accuracy that the "
         "defence costs the backdoored model or the honest one, whichever is more. Value: of the zero-sum game, both "
-        "sides mixing. Worst case: the defender plays the best single setting, and the attacker knows it. Means over "
-        "seeds, without intervals."
+        "sides mixing; its interval is of games with seeds and rates as they may be. Worst case: the defender plays "
+        "the best single setting, and the attacker knows it. Means over seeds."
     )
     rows = []
     methods = dict.fromkeys(game.methods)
     for title, part in [*((name, game.of(name)) for name in methods), ("all of them", game)]:
         found = equilibrium(part.matrix)
+        low, high = bounds[title if part is not game else ""]
+        value = Value(f"{_plain(found.value).text} ({low:.3f}–{high:.3f})", found.value, (low, high))
         rows.append((
-            Value(title), _plain(found.value), Value(_mix(part.defences, found.defender)),
+            Value(title), value, Value(_mix(part.defences, found.defender)),
             Value(_mix(part.attacks, found.attacker)), _plain(found.worst), Value(part.defences[found.best]),
             Value(part.attacks[found.answer]),
         ))  # fmt: skip
@@ -258,13 +262,24 @@ def game_table(game: Game) -> Table:
 def pooled(shares: Iterable[Mapping[str, Any]]) -> Value:
     """Shares of images over seeds as one, with its interval."""
     taken = list(shares)
-    return _share(sum(round(one["rate"] * one["of"]) for one in taken), sum(one["of"] for one in taken))
+    return _share([round(one["rate"] * one["of"]) for one in taken], [one["of"] for one in taken])
+
+
+def averaged(shares: Iterable[Mapping[str, Any]]) -> Value:
+    """The mean of shares, each of which counts alike, however many images it is of."""
+    taken = list(shares)
+    if not taken:
+        return Value()
+    rates = [one["rate"] for one in taken]
+    low, high = intervals.of_mean(rates, [one["interval"] for one in taken])
+    bounds = max(0.0, low), min(1.0, high)
+    return Value(f"{words.percent(fmean(rates))} ({words.interval(bounds)})", fmean(rates), bounds)
 
 
 def counted(hits: Iterable[bool]) -> Value:
     """How many models of how many."""
     taken = list(hits)
-    value = _share(sum(taken), len(taken))
+    value = _share([sum(taken)], [len(taken)])
     return (
         Value(f"{sum(taken)} of {len(taken)}{value.text[value.text.index(' (') :]}", value.number, value.interval)
         if taken
@@ -272,11 +287,11 @@ def counted(hits: Iterable[bool]) -> Value:
     )
 
 
-def _share(hits: int, of: int) -> Value:
-    if of == 0:
+def _share(hits: Sequence[int], sizes: Sequence[int]) -> Value:
+    if sum(sizes) == 0:
         return Value()
-    bounds = clopper_pearson(hits, of)
-    return Value(f"{words.percent(hits / of)} ({words.interval(bounds)})", hits / of, bounds)
+    rate, bounds = sum(hits) / sum(sizes), intervals.of_rate(hits, sizes)
+    return Value(f"{words.percent(rate)} ({words.interval(bounds)})", rate, bounds)
 
 
 def _grouped(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
@@ -323,9 +338,10 @@ def _plain(number: float) -> Value:
 def _area(areas: Sequence[Mapping[str, Any]]) -> Value:
     if not areas:
         return Value()
-    mean = fmean(one["area"] for one in areas)
-    low, high = (fmean(one["interval"][place] for one in areas) for place in (0, 1))
-    return Value(f"{mean:.3f} ({low:.3f}–{high:.3f})", mean, (low, high))
+    values = [one["area"] for one in areas]
+    low, high = intervals.of_mean(values, [one["interval"] for one in areas])
+    low, high = max(0.0, low), min(1.0, high)
+    return Value(f"{fmean(values):.3f} ({low:.3f}–{high:.3f})", fmean(values), (low, high))
 
 
 def _models_area(measured: Sequence[Mapping[str, Any]], twins: Sequence[Mapping[str, Any]]) -> Value:
@@ -346,11 +362,14 @@ def _suspicion(detection: Mapping[str, Any]) -> float | None:
 
 
 def _change(measured: Sequence[Mapping[str, Any]]) -> Value:
-    """The mean over models, with that of the intervals of each."""
+    """The mean over models."""
     if not measured:
         return Value()
-    mean = fmean(one["accuracy"]["change"] for one in measured)
-    low, high = (fmean(one["accuracy"]["change_interval"][place] for one in measured) for place in (0, 1))
+    changes = [one["accuracy"]["change"] for one in measured]
+    mean, (low, high) = (
+        fmean(changes),
+        intervals.of_mean(changes, [one["accuracy"]["change_interval"] for one in measured]),
+    )
     return Value(f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})", mean, (low, high))
 
 

@@ -70,7 +70,7 @@ def bench(
 
     made = read_grid(grid)
     if dry_run:
-        return _price(made, out)
+        return _price(made, out, data_root)
     if tables:
         return _finish(made, _kept(made, out), out)
     place = device_named(device)
@@ -78,16 +78,17 @@ def bench(
     return _finish(made, results, out)
 
 
-def _price(grid: "Grid", out: Path) -> int:
-    from ..bench.price import price
+def _price(grid: "Grid", out: Path, root: Path | None) -> int:
+    from ..bench.price import images_of, price
     from ..bench.store import FILE, Store
     from ..report.words import bytes_of, duration, percent
 
+    images = images_of(grid, root)
     if (out / FILE).exists():
         with Store(out) as store:
-            cost = price(grid, store.rows(), store.models())
+            cost = price(grid, store.rows(), store.models(), images=images)
     else:
-        cost = price(grid)
+        cost = price(grid, images=images)
     line("models", f"{cost.models} backdoored and {cost.twins} honest ones to be trained")
     line("cells", f"{cost.cells} to be measured, {cost.finished} are there")
     line(

@@ -63,7 +63,7 @@ class Node:
 class Graph:
     """The least that ``look_at_graph`` needs."""
 
-    nodes: tuple[Node, ...]
+    nodes: Sequence[NodeLike]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
@@ -204,7 +204,7 @@ def _way(ways: _Ways, branch: list[int], layers: int) -> str:
 
 def _weighs(node: NodeLike, computed: dict[str, int]) -> int:
     """Whether it is a layer with weights: a product with something that the image does not reach."""
-    constant = any(value not in computed for value in node.inputs)
+    constant = any(value and value not in computed for value in node.inputs)  # an empty name is left out
     return int(constant and plain(node.operator) in WEIGHING)
 
 

@@ -1,0 +1,73 @@
+"""The pages of ``side_by_side.py``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gifthorse.bench import tables
+from gifthorse.bench.grid import Grid
+from gifthorse.bench.heatmap import heatmap_svg
+from gifthorse.bench.price import recipes_of, seconds_of
+from gifthorse.bench.render import Table, to_markdown
+from gifthorse.bench.run import Result
+from gifthorse.report.words import duration
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+TITLES = {
+    "table3": "Table 3 of Veldanda and Garg: nine BadNets against the defences",
+    "fine-pruning-sweep": "Fine-Pruning against an attacker with other settings",
+}
+HEADS = {"table3": "", "fine-pruning-sweep": ""}
+
+
+def written(name: str, grid: Grid, found: Sequence[Result], models: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page of one grid, and its picture."""
+    made = {table.title: table for table in tables.tables_of(found)}
+    wanted = [made[title] for title in SHOWN[name] if title in made]
+    game = tables.game_between(tables.judged(found))
+    picture = ""
+    if game and name in PICTURES:
+        (IMAGES / PICTURES[name]).write_text(heatmap_svg(game), "utf-8")
+        picture = f"\n![What each attack gains against each defence](../images/{PICTURES[name]})\n"
+    command = f"Made by `python experiments/side_by_side.py {name}`"
+    origin = f"{command} from `experiments/grids/{name}.toml`. {tables.chosen_on(found)} {cost(grid, found, models)}"
+    page = to_markdown(TITLES[name], [slim(table) for table in wanted], f"{origin}\n{HEADS[name]}{picture}")
+    return page.rstrip() + "\n"
+
+
+SHOWN = {
+    "table3": ("Table 3 of Veldanda and Garg", "Defences", "Curves of filters", "Attacker against defender"),
+    "fine-pruning-sweep": ("Attacker against defender", "Defences", "Attacks and defences"),
+}
+PICTURES = {"fine-pruning-sweep": "fine-pruning-sweep.svg"}
+NARROW = {
+    "Attacks and defences": (
+        "attack", "defence", "took", "CA", "CA before", "ASR", "ASR before", "robust accuracy", "twin's CA",
+        "ASR on the twin",
+    ),
+}  # fmt: skip
+
+
+def slim(table: Table) -> Table:
+    """With the columns that a page has room for."""
+    wanted = NARROW.get(table.title, table.headings)
+    places = [place for place, heading in enumerate(table.headings) if heading in wanted]
+    return Table(
+        table.title,
+        table.note,
+        tuple(table.headings[place] for place in places),
+        tuple(tuple(row[place] for place in places) for row in table.rows),
+    )
+
+
+def cost(grid: Grid, found: Sequence[Result], models: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the whole has taken, added up over the pieces of work, each on one core."""
+    rows = {result.entry.cell.key: result.row for result in found} | {
+        result.entry.cell.twin.key: result.twin for result in found
+    }
+    training = sum(models[name]["seconds"] for name in recipes_of(grid.cells.values()) if name in models)
+    cells = sum(seconds_of(row) for row in rows.values() if row)
+    return (
+        f"{len(rows)} cells: {duration(training)} of one core for the models and {duration(cells)} for the cells, "
+        f"which is {duration((training + cells) / 2)} on two."
+    )
