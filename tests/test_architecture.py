@@ -40,7 +40,7 @@ ALLOWED = {
     "repair": DEFENCE | {"train"},
     "guard": DEFENCE | {"files", "spectrogram"},
     "pipeline": CORE | {"metrics", "detect", "repair", "guard"},
-    "report": CORE | {"files", "metrics"},
+    "report": CORE | {"files", "metrics", "provenance"},
     "serve": CORE | {"guard"},
     "redteam": CORE
     | {"activations", "arch", "attacks", "data", "files", "load", "metrics", "neurons", "provenance", "report"}
@@ -59,6 +59,7 @@ ALLOWED = {
         "load",
         "pipeline",
         "plugins",
+        "provenance",
         "redteam",
         "repair",
         "report",
@@ -187,6 +188,7 @@ CATCHES_ALL = {
     "load/probe.py",  # the user's network
     "load/user_code.py",  # the user's module, and the factory in it
     "plugins.py",  # the module of another package
+    "provenance/signing.py",  # model-signing, cryptography, pyopenssl and pydantic each raise errors of their own
 }
 LAST_RESORT = "cli/exits.py"  # shows the traceback, and asks to report it
 

@@ -20,6 +20,7 @@ from gifthorse.cli import exits
 from gifthorse.cli.main import app
 from gifthorse.errors import OptionError
 from gifthorse.load.spec_file import SpecOptions, checked
+from gifthorse.provenance.rules import RULES
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "docs" / "results"
@@ -84,6 +85,12 @@ def test_exit_codes_are_those_of_the_command_line():
     listed = {int(code): text for code, text in re.findall(r"^\| (\d) \| ([a-z ]+) \|$", README, re.MULTILINE)}
     assert listed == {int(part[0]): part[2:] for part in exits.EXPLAINED.split(" · ")}
     assert set(listed) == {*exits.OF_OUTCOME.values(), OptionError.exit_code, exits.FAILED}
+
+
+def test_the_findings_are_listed_as_they_are():
+    page = (REPOSITORY / "docs" / "verify.md").read_text("utf-8")
+    listed = re.findall(r"^\| (GH\d+) \| (\w+) \| (\d) \| (.+) \|$", page, re.MULTILINE)
+    assert listed == [(rule.id, rule.name, "3" if rule.leaves_open else "1", rule.short) for rule in RULES]
 
 
 def test_the_python_example_uses_public_names():

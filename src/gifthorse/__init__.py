@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .guard.guarded import GuardedClassifier
     from .load import load_model, save_model
     from .pipeline import Methods, vet
+    from .provenance.verify import verify
     from .report import write_report
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ _HOME = {
     "load_samples": "data",
     "save_guard": "guard.guard_file",
     "save_model": "load",
+    "verify": "provenance.verify",
     "vet": "pipeline",
     "write_report": "report",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "load_samples",
     "save_guard",
     "save_model",
+    "verify",
     "vet",
     "write_report",
 ]

@@ -42,7 +42,7 @@ RESULT = {
     "type": "object",
     "required": ["message"],
     "properties": {
-        "ruleId": {"enum": ["GH001", "GH002"]},
+        "ruleId": {"pattern": "^GH[01][0-9][0-9]$"},
         "ruleIndex": {"type": "integer", "minimum": -1},
         "level": {"enum": ["none", "note", "warning", "error"]},
         "message": MESSAGE,
@@ -53,7 +53,13 @@ RESULT = {
                     "physicalLocation": {
                         "properties": {"artifactLocation": ARTIFACT_LOCATION},
                         "additionalProperties": False,
-                    }
+                    },
+                    "logicalLocations": {
+                        "items": {
+                            "properties": {"fullyQualifiedName": {"type": "string"}},
+                            "additionalProperties": False,
+                        }
+                    },
                 },
                 "additionalProperties": False,
             },

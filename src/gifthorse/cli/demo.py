@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import exits, options
+from .file import examine
 from .folder import check_folder, write_all
 from .progress import progress_bars
 from .show import line, show
@@ -81,7 +82,8 @@ def _vet(path: Path, clean: "Samples", seed: int) -> "Vetting":
     typer.echo(f"\ngifthorse vet {path}")
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, seed=seed, progress=progress)
-    show(*write_all(vetting, model, path.parent, command=options.command_line()))
+    command = options.command_line()
+    show(*write_all(vetting, model, path.parent, command=command, examination=examine(path, model)))
     return vetting
 
 

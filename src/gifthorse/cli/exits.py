@@ -15,6 +15,7 @@ from ..errors import GiftHorseError
 
 FAILED: Final = 4
 OF_OUTCOME: Final = {"no-backdoor-found": 0, "backdoor-found": 1, "inconclusive": 3}
+OF_FILE: Final = {"nothing-found": 0, "found": 1, "cannot-tell": 3}
 EXPLAINED: Final = "0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell · 4 failed"
 
 

@@ -8,12 +8,15 @@ from ..errors import OptionError
 from ..files import whole_folder
 
 if TYPE_CHECKING:
+    from ..core.data import Samples
     from ..core.model import Classifier
     from ..core.vetting import Vetting
+    from ..provenance.signing import Signer
+    from ..provenance.verify import Examination
     from ..report import ReportDocument
 
 # What an earlier run may have left, and this one may not write.
-STALE = ("repaired.*", "guard.safetensors", "triggers/label_*.png")
+STALE = ("repaired.*", "guard.safetensors", "guard.safetensors.sig", "bom.cdx.json", "triggers/label_*.png")
 
 
 def check_folder(out: Path, *, model: Path | None = None) -> None:
@@ -32,9 +35,26 @@ def check_folder(out: Path, *, model: Path | None = None) -> None:
 
 
 def write_all(
-    vetting: "Vetting", model: "Classifier", out: Path, *, command: str | None
+    vetting: "Vetting",
+    model: "Classifier",
+    out: Path,
+    *,
+    command: str | None,
+    examination: "Examination",
+    signer: "Signer | None" = None,
+    listed: "Samples | None" = None,
 ) -> "tuple[ReportDocument, list[Path]]":
-    """Report, repaired model and guard. Returns the report, and the files that matter most."""
+    """Report, repaired model and guard. Returns the report, and the files that matter most.
+
+    Args:
+        vetting: the record of the run.
+        model: as it came in.
+        out: the folder.
+        command: what was typed.
+        examination: of the model's file.
+        signer: signs the repaired model with its TOML, and the guard.
+        listed: the clean samples, where a bill of materials is to be written.
+    """
     from ..guard.guard_file import save_guard
     from ..load import save_model
     from ..pipeline import restored_guard
@@ -42,11 +62,21 @@ def write_all(
 
     files = [Path("report.html"), Path("report.json"), Path("results.sarif")]
     with whole_folder(out, stale=STALE) as folder:
-        document = write_report(vetting, folder, command=command)
+        document = write_report(vetting, folder, command=command, examination=examination)
+        if listed is not None:
+            from ..report.bom import FILE_NAME, write_bom
+
+            files.append(Path(FILE_NAME))
+            write_bom(document, listed, folder)
         if vetting.repaired and vetting.origin:
             files.append(Path(f"repaired{vetting.origin.path.suffix}"))
             save_model(vetting.repaired.model, folder / files[-1])
         if vetting.guard:
             files.append(Path("guard.safetensors"))
             save_guard(restored_guard(vetting.guard, model), model, folder / files[-1])
+        if signer:
+            to_sign = [one for pattern in ("repaired.*", "guard.safetensors") for one in sorted(folder.glob(pattern))]
+            for one in to_sign:
+                signer.sign(one, one.with_name(one.name + ".sig"))
+                files.append(Path(f"{one.name}.sig"))
     return document, [out / file for file in files]

@@ -19,12 +19,14 @@ from .repair import repair
 from .report import report
 from .scan import scan
 from .serve import serve
+from .verify import verify
 from .vet import vet
 from .zoo import zoo
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 COMMANDS: dict[str, Callable[..., int]] = {
     "vet": vet,
+    "verify": verify,
     "scan": scan,
     "repair": repair,
     "guard": guard,

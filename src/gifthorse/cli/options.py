@@ -18,6 +18,7 @@ from . import specs
 if TYPE_CHECKING:
     from ..core.data import Samples
     from ..core.model import Classifier
+    from ..provenance.signing import Signer
 
 Model = Annotated[
     Path,
@@ -106,6 +107,30 @@ Filter = Annotated[
         help="What guards: strip (strip:blend=sound for sound); activation-filter, by a recovered trigger's neurons; "
         "feature-squeezing (…:squeezers=bits-5/median-2); or several as one, joined:filters=strip+activation-filter.",
         rich_help_panel=METHOD_PANEL,
+    ),
+]
+
+KEEP_PANEL = "What is written besides"
+Bom = Annotated[
+    bool,
+    typer.Option("--bom", help="A bill of materials (CycloneDX ML-BOM), bom.cdx.json.", rich_help_panel=KEEP_PANEL),
+]
+SignKey = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PEM",
+        help="Sign the repaired model and the guard with this private key (OpenSSF model signing), each as FILE.sig.",
+        rich_help_panel=KEEP_PANEL,
+        show_default=False,
+    ),
+]
+SignCertificate = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="PEM",
+        help="The key's certificate; given again, those that it leads to.",
+        rich_help_panel=KEEP_PANEL,
+        show_default=False,
     ),
 ]
 
@@ -268,6 +293,27 @@ class Scanning:
             if name not in known:
                 raise OptionError(f"--{name.replace('_', '-')} cannot be asked of the detector {said.name}")
         return Spec(said.name, {**said.options, **asked})
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """The options that say what is written besides the report; each command that repairs has all of them."""
+
+    bom: Bom = False
+    sign_key: SignKey = None
+    sign_certificate: SignCertificate = ()  # type: ignore[assignment]  # typer makes a list of it
+
+    def signer(self) -> "Signer | None":
+        """The key to sign with, checked before the work is done."""
+        if self.sign_key is None:
+            if self.sign_certificate:
+                raise OptionError("--sign-certificate without --sign-key signs nothing; give the private key, too")
+            return None
+        from ..provenance.signing import Signer
+
+        signer = Signer(self.sign_key, tuple(self.sign_certificate))
+        signer.check()
+        return signer
 
 
 def with_options(command: Callable[..., int]) -> Callable[..., int]:

@@ -7,6 +7,7 @@ import typer
 
 from . import options, specs
 from .earlier import verdict_on
+from .file import check_bom, examine
 from .folder import check_folder, write_all
 from .progress import progress_bars
 from .show import line, show
@@ -21,6 +22,7 @@ Report = Annotated[
 def repair(
     subject: options.Subject,
     scanning: options.Scanning,
+    keeping: options.Keeping,
     report: Report = None,
     out: options.Out = options.REPORT,
     repairer: options.Repairer = "unlearning",
@@ -37,15 +39,20 @@ def repair(
     Exit codes: those of the scan; 1 where there was a backdoor to repair.
     """
     check_folder(out, model=subject.model)
+    signer = keeping.signer()
+    check_bom(keeping.bom)
     from .. import pipeline
     from ..repair import REPAIRERS
 
     methods = pipeline.methods(scanning.spec(), specs.spec(repairer, REPAIRERS, option="--repairer"), None)
     model, clean = subject.load()
+    examination = examine(subject.model, model)
     earlier = verdict_on(model, report) if report else None
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, methods=methods, verdict=earlier, seed=subject.seed, progress=progress)
-    code = show(*write_all(vetting, model, out, command=options.command_line()))
+    listed = clean if keeping.bom else None
+    command = options.command_line()
+    code = show(*write_all(vetting, model, out, command=command, examination=examination, signer=signer, listed=listed))
     if vetting.repaired is None:
         line("repair", "there is nothing to repair, and no model was written")
     return code

@@ -8,6 +8,7 @@ import typer
 from . import exits
 
 if TYPE_CHECKING:
+    from ..provenance.examined import ExaminedRecord
     from ..report import ReportDocument
     from ..report.document import Repair
 
@@ -29,16 +30,32 @@ def show(document: "ReportDocument", files: list[Path]) -> int:
         _show_repair(document.repair)
     if document.guard.spec:
         line("guard", document.guard.reason)
+    code = exits.OF_OUTCOME[document.outcome]
+    if document.file:
+        code = _show_file(document.file, code)
     if document.outcome == "no-backdoor-found":
         line("mind", "this does not say that the model is clean; the report lists what no scan can see")
     for path in files:
         line("wrote", str(path))
-    return exits.OF_OUTCOME[document.outcome]
+    return code
 
 
 def line(what: str, text: str) -> None:
     """One fact, indented."""
     typer.echo(f"  {what:<11}{text}")
+
+
+def _show_file(file: "ExaminedRecord", code: int) -> int:
+    """What was found in the file, in a line each; the exit code, which is never 0 for a file that was exchanged."""
+    for one in file.findings:
+        if not one.leaves_open:
+            line("file", f"{one.rule} {one.message}" + (f" (at {one.place})" if one.place else ""))
+    if left := [one.name for one in file.findings if one.leaves_open]:
+        line("file", f"open: {', '.join(dict.fromkeys(left))}; the report says what that means")
+    if code == 0 and any(one.rule in {"GH101", "GH102"} for one in file.findings):
+        line("", "no backdoor was found in this file, but it is not the one that was stated: cannot tell")
+        return exits.OF_OUTCOME["inconclusive"]
+    return code
 
 
 def _show_repair(repair: "Repair") -> None:

@@ -1,6 +1,7 @@
 """``gifthorse vet``: the whole job."""
 
 from . import options, specs
+from .file import check_bom, examine
 from .folder import check_folder, write_all
 from .progress import progress_bars
 from .show import show
@@ -10,6 +11,7 @@ from .show import show
 def vet(
     subject: options.Subject,
     scanning: options.Scanning,
+    keeping: options.Keeping,
     out: options.Out = options.REPORT,
     repairer: options.Repairer = "unlearning",
     filter: options.Filter = "strip",
@@ -22,9 +24,14 @@ def vet(
 
     Then open report/report.html in a browser. The repaired model has the format of the one that came in.
 
-    Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell · 4 failed.
+    The report also says what the file is and whether it is what was stated, as `gifthorse verify` does.
+
+    Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell, also where no backdoor was found
+    in a file that is not the one that was stated · 4 failed.
     """
     check_folder(out, model=subject.model)
+    signer = keeping.signer()
+    check_bom(keeping.bom)
     from .. import pipeline
     from ..guard import FILTERS
     from ..repair import REPAIRERS
@@ -35,6 +42,9 @@ def vet(
         specs.spec(filter, FILTERS, option="--filter"),
     )
     model, clean = subject.load()
+    examination = examine(subject.model, model)
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, methods=methods, seed=subject.seed, progress=progress)
-    return show(*write_all(vetting, model, out, command=options.command_line()))
+    listed = clean if keeping.bom else None
+    command = options.command_line()
+    return show(*write_all(vetting, model, out, command=command, examination=examination, signer=signer, listed=listed))

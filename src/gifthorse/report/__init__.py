@@ -9,6 +9,7 @@ from ..core.verdict import LabelEvidence, Verdict
 from ..core.vetting import Vetting
 from ..errors import DataError, OptionError
 from ..files import whole_file
+from ..provenance.verify import Examination
 from . import json_report, triggers
 from .collect import from_vetting
 from .document import ReportDocument, schema
@@ -30,19 +31,23 @@ __all__ = [
 ]
 
 
-def write_report(vetting: Vetting, out: Path | str, *, command: str | None = None) -> ReportDocument:
+def write_report(
+    vetting: Vetting, out: Path | str, *, command: str | None = None, examination: Examination | None = None
+) -> ReportDocument:
     """Write the report of a run into the folder ``out``, each file whole or not at all; ``report.json`` comes last.
 
     Args:
         vetting: the record of the run.
         out: made if it is not there.
         command: what was typed to start the run, if it was started so.
+        examination: of the model's file, by ``gifthorse.verify``.
 
     Raises:
         OptionError: nothing can be written there.
+        DataError: the examination is of another file.
     """
     out = Path(out)
-    document = from_vetting(vetting, command=command)
+    document = from_vetting(vetting, command=command, examination=examination)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,7 +14,10 @@ from ..core.defense import GuardState, Repaired
 from ..core.spec import Spec
 from ..core.verdict import LabelEvidence, Verdict
 from ..core.vetting import Vetting
+from ..errors import DataError
 from ..metrics import clopper_pearson
+from ..provenance.examined import recorded
+from ..provenance.verify import Examination
 from .document import (
     Clean,
     Detection,
@@ -38,9 +41,19 @@ FLAGGED_SHOWN = 10  # more would make the page heavy and say nothing new
 EXAMPLES_SHOWN = 4
 
 
-def from_vetting(vetting: Vetting, *, command: str | None = None) -> ReportDocument:
-    """The document of a run, and of the command line that started it."""
+def from_vetting(
+    vetting: Vetting, *, command: str | None = None, examination: Examination | None = None
+) -> ReportDocument:
+    """The document of a run, of the command line that started it, and of what was found out about the model's file.
+
+    Raises:
+        DataError: the file is not the one that the model was read from.
+    """
     verdict = vetting.verdict
+    if examination and vetting.origin and [one.sha256 for one in examination.files] != [vetting.origin.sha256]:
+        raise DataError(
+            f"{examination.path} is not the file that the model was read from; it has changed, or is another"
+        )
     return ReportDocument(
         outcome=verdict.outcome,
         p_value=_finite(verdict.p_value),
@@ -49,6 +62,7 @@ def from_vetting(vetting: Vetting, *, command: str | None = None) -> ReportDocum
         reason=_text(verdict.reason),
         null=_text(verdict.null),
         model=_model(vetting),
+        file=recorded(examination) if examination else None,
         samples=Clean(count=vetting.samples, source=_text(vetting.samples_source)),
         accuracy=_finite(vetting.accuracy),
         accuracy_interval=_interval(vetting.accuracy, vetting.samples),

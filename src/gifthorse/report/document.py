@@ -2,77 +2,69 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, model_validator
+from pydantic import AwareDatetime, Field, JsonValue, NonNegativeInt, model_validator
 
 from ..core.verdict import Outcome
+from ..provenance.examined import ExaminedRecord
+from ..provenance.record import Record, about
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[Rate, Rate]
 Png = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
 
 
-def _about(description: str) -> Any:  # noqa: ANN401 - what Field returns is a field of any type
-    return Field(description=description)
-
-
-class Record(BaseModel):
-    """A part of the document: exact types, no unknown fields, finite numbers only."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class Method(Record):
     """A method and its options, enough to make it again."""
 
-    name: str = _about("Registry name of the method.")
-    options: dict[str, JsonValue] = _about("Its options.")
+    name: str = about("Registry name of the method.")
+    options: dict[str, JsonValue] = about("Its options.")
 
 
 class Model(Record):
     """A model: the file it came from, and its shape."""
 
-    path: str | None = _about("The model file as it was named; null for a model handed over in memory.")
-    format: str | None = _about("Its file format; null without a file.")
-    arch: str | None = _about("The architecture as it was named or found; null without a file.")
-    sha256: str | None = _about("SHA-256 of the file's bytes, hexadecimal; null without a file.")
-    size: NonNegativeInt | None = _about("Size of the file in bytes; null without a file.")
-    input_shape: tuple[int, int, int] = _about("Channels, height and width of the images it takes.")
-    num_classes: int = _about("Number of labels.")
+    path: str | None = about("The model file as it was named; null for a model handed over in memory.")
+    format: str | None = about("Its file format; null without a file.")
+    arch: str | None = about("The architecture as it was named or found; null without a file.")
+    sha256: str | None = about("SHA-256 of the file's bytes, hexadecimal; null without a file.")
+    size: NonNegativeInt | None = about("Size of the file in bytes; null without a file.")
+    input_shape: tuple[int, int, int] = about("Channels, height and width of the images it takes.")
+    num_classes: int = about("Number of labels.")
 
 
 class Clean(Record):
     """How many clean samples there were, and from where."""
 
-    count: NonNegativeInt = _about("How many clean samples there were.")
-    source: str = _about("Where they came from.")
+    count: NonNegativeInt = about("How many clean samples there were.")
+    source: str = about("Where they came from.")
 
 
 class Detection(Record):
     """How the detector was run."""
 
-    spec: Method = _about("The detector and its options.")
-    seed: int = _about("Seed of the scan.")
-    cost: dict[str, JsonValue] = _about("What the scan took: image-gradients, seconds and the like.")
+    spec: Method = about("The detector and its options.")
+    seed: int = about("Seed of the scan.")
+    cost: dict[str, JsonValue] = about("What the scan took: image-gradients, seconds and the like.")
 
 
 class Label(Record):
     """What was measured for one label as the target of a backdoor."""
 
-    label: NonNegativeInt = _about("The label.")
-    name: str = _about("Its class name, or its number.")
-    norm: float | None = _about("L1 norm of the recovered mask in pixels; null if it could not be computed.")
-    flip_rate: Rate | None = _about(
+    label: NonNegativeInt = about("The label.")
+    name: str = about("Its class name, or its number.")
+    norm: float | None = about("L1 norm of the recovered mask in pixels; null if it could not be computed.")
+    flip_rate: Rate | None = about(
         "Share of unseen samples of other labels that the recovered trigger turns to this one; null if there were none."
     )
-    flips_of: NonNegativeInt = _about("How many samples flip_rate is a share of.")
-    flip_rate_interval: Interval = _about("95 % Clopper-Pearson interval of flip_rate.")
-    score: float | None = _about("How suspicious the label is; higher is more.")
-    anomaly_index: float | None = _about(
+    flips_of: NonNegativeInt = about("How many samples flip_rate is a share of.")
+    flip_rate_interval: Interval = about("95 % Clopper-Pearson interval of flip_rate.")
+    score: float | None = about("How suspicious the label is; higher is more.")
+    anomaly_index: float | None = about(
         "The Neural Cleanse paper's index, for comparison; it calls above 2 an outlier."
     )
-    p_value: Rate | None = _about("Of this label alone, corrected for the number of labels.")
-    steps: NonNegativeInt = _about("Optimisation steps spent on the label.")
-    source: NonNegativeInt | None = _about(
+    p_value: Rate | None = about("Of this label alone, corrected for the number of labels.")
+    steps: NonNegativeInt = about("Optimisation steps spent on the label.")
+    source: NonNegativeInt | None = about(
         "The only label on whose images the trigger was searched for; null if on those of all others."
     )
 
@@ -80,103 +72,104 @@ class Label(Record):
 class TargetRepair(Record):
     """What the repair did to one recovered trigger."""
 
-    label: NonNegativeInt = _about("The target label.")
-    name: str = _about("Its class name, or its number.")
-    flip_rate_before: Rate | None = _about("Flip rate of the recovered trigger on the held-out samples, before.")
-    flip_rate_before_interval: Interval = _about("95 % Clopper-Pearson interval of flip_rate_before.")
-    flip_rate_after: Rate | None = _about("The same after the repair.")
-    flip_rate_after_interval: Interval = _about("95 % Clopper-Pearson interval of flip_rate_after.")
+    label: NonNegativeInt = about("The target label.")
+    name: str = about("Its class name, or its number.")
+    flip_rate_before: Rate | None = about("Flip rate of the recovered trigger on the held-out samples, before.")
+    flip_rate_before_interval: Interval = about("95 % Clopper-Pearson interval of flip_rate_before.")
+    flip_rate_after: Rate | None = about("The same after the repair.")
+    flip_rate_after_interval: Interval = about("95 % Clopper-Pearson interval of flip_rate_after.")
 
 
 class SecondVerdict(Record):
     """What the detector says of the repaired model."""
 
-    outcome: Outcome = _about("The answer.")
-    p_value: Rate | None = _about("Its p-value; null if there is none.")
-    targets: tuple[NonNegativeInt, ...] = _about("Labels found to be backdoored, most suspicious first.")
-    reason: str = _about("One sentence that says why.")
+    outcome: Outcome = about("The answer.")
+    p_value: Rate | None = about("Its p-value; null if there is none.")
+    targets: tuple[NonNegativeInt, ...] = about("Labels found to be backdoored, most suspicious first.")
+    reason: str = about("One sentence that says why.")
 
 
 class Repair(Record):
     """The repair, in numbers from before and after it."""
 
-    accepted: bool = _about("Whether it kept the accuracy budget and lost the recovered triggers.")
-    reason: str = _about("One sentence that says why.")
-    spec: Method = _about("The repair method and its options.")
-    seed: int = _about("Seed of the repair.")
-    held_out: NonNegativeInt = _about("How many held-out clean samples the numbers were measured on.")
-    accuracy_before: Rate | None = _about("Accuracy on the held-out samples, before.")
-    accuracy_before_interval: Interval = _about("95 % Clopper-Pearson interval of accuracy_before.")
-    accuracy_after: Rate | None = _about("Accuracy on the same samples, after.")
-    accuracy_after_interval: Interval = _about("95 % Clopper-Pearson interval of accuracy_after.")
-    targets: tuple[TargetRepair, ...] = _about("Flip rates of the recovered triggers before and after.")
-    verdict_after: SecondVerdict | None = _about("The detector on the repaired model; null if it was not run.")
+    accepted: bool = about("Whether it kept the accuracy budget and lost the recovered triggers.")
+    reason: str = about("One sentence that says why.")
+    spec: Method = about("The repair method and its options.")
+    seed: int = about("Seed of the repair.")
+    held_out: NonNegativeInt = about("How many held-out clean samples the numbers were measured on.")
+    accuracy_before: Rate | None = about("Accuracy on the held-out samples, before.")
+    accuracy_before_interval: Interval = about("95 % Clopper-Pearson interval of accuracy_before.")
+    accuracy_after: Rate | None = about("Accuracy on the same samples, after.")
+    accuracy_after_interval: Interval = about("95 % Clopper-Pearson interval of accuracy_after.")
+    targets: tuple[TargetRepair, ...] = about("Flip rates of the recovered triggers before and after.")
+    verdict_after: SecondVerdict | None = about("The detector on the repaired model; null if it was not run.")
 
 
 class RuntimeGuard(Record):
     """The filter that stands in front of the model at run time."""
 
-    reason: str = _about("One sentence on the guard, or on why there is none.")
-    spec: Method | None = _about("The filter and its options; null if there is no guard.")
-    seed: int | None = _about("Seed of the calibration; null if there is no guard.")
-    facts: dict[str, JsonValue] = _about("What calibration found: threshold, samples used and the like.")
+    reason: str = about("One sentence on the guard, or on why there is none.")
+    spec: Method | None = about("The filter and its options; null if there is no guard.")
+    seed: int | None = about("Seed of the calibration; null if there is no guard.")
+    facts: dict[str, JsonValue] = about("What calibration found: threshold, samples used and the like.")
 
 
 class Example(Record):
     """One clean image without and with a recovered trigger; both are base64 PNGs."""
 
-    label: NonNegativeInt = _about("The image's own label.")
-    name: str = _about("Its class name, or its number.")
-    original: Png = _about("The clean image.")
-    stamped: Png = _about("The same image with the recovered trigger.")
+    label: NonNegativeInt = about("The image's own label.")
+    name: str = about("Its class name, or its number.")
+    original: Png = about("The clean image.")
+    stamped: Png = about("The same image with the recovered trigger.")
 
 
 class Picture(Record):
     """What the recovered trigger of one label looks like; base64 PNGs."""
 
-    label: NonNegativeInt = _about("The target label.")
-    mask: Png = _about("The mask: white replaces the pixel, black leaves it.")
-    trigger: Png = _about("The pattern as it shows through the mask, on mid grey.")
-    examples: tuple[Example, ...] = _about("Clean images of other labels, without and with the trigger.")
+    label: NonNegativeInt = about("The target label.")
+    mask: Png = about("The mask: white replaces the pixel, black leaves it.")
+    trigger: Png = about("The pattern as it shows through the mask, on mid grey.")
+    examples: tuple[Example, ...] = about("Clean images of other labels, without and with the trigger.")
 
 
 class Versions(Record):
     """Versions of the programs that the numbers depend on."""
 
-    gifthorse: str = _about("Version of gifthorse.")
-    python: str = _about("Version of Python.")
-    torch: str = _about("Version of PyTorch.")
-    numpy: str = _about("Version of NumPy.")
+    gifthorse: str = about("Version of gifthorse.")
+    python: str = about("Version of Python.")
+    torch: str = about("Version of PyTorch.")
+    numpy: str = about("Version of NumPy.")
 
 
 class ReportDocument(Record):
     """The record of one run of gifthorse: what was found out about a model, and how."""
 
-    outcome: Outcome = _about("The answer. None of the values says that a model is clean.")
-    p_value: Rate | None = _about(
+    outcome: Outcome = about("The answer. None of the values says that a model is clean.")
+    p_value: Rate | None = about(
         "How often a model without a backdoor looks at least this suspicious; null if unknown."
     )
-    targets: tuple[NonNegativeInt, ...] = _about(
-        "Labels found to be backdoored, from the most to the least suspicious."
+    targets: tuple[NonNegativeInt, ...] = about("Labels found to be backdoored, from the most to the least suspicious.")
+    schema_version: Literal[1] = about("Version of this schema.")
+    reason: str = about("One sentence that says why this outcome, and what would help where it is inconclusive.")
+    null: str = about("What the p-value was computed against, in words.")
+    model: Model = about("The model that was examined.")
+    file: ExaminedRecord | None = about(
+        "What the bytes of the model's file are, and whether they are what was stated; null if nobody looked."
     )
-    schema_version: Literal[1] = _about("Version of this schema.")
-    reason: str = _about("One sentence that says why this outcome, and what would help where it is inconclusive.")
-    null: str = _about("What the p-value was computed against, in words.")
-    model: Model = _about("The model that was examined.")
-    samples: Clean = _about("The clean samples.")
-    accuracy: Rate | None = _about("Accuracy of the model on the clean samples.")
-    accuracy_interval: Interval = _about("95 % Clopper-Pearson interval of accuracy.")
-    detector: Detection = _about("The detector and what it took.")
-    labels: tuple[Label, ...] = _about("The evidence for every label that was searched, most suspicious first.")
-    repair: Repair | None = _about("The repair; null if there was none.")
-    guard: RuntimeGuard = _about("The run-time guard.")
-    pictures: tuple[Picture, ...] = _about("Triggers of the flagged labels; of the most suspicious if none is flagged.")
-    versions: Versions = _about("The programs that computed it.")
-    command: str | None = _about("The command line that started the run; null for a run from Python.")
-    started: AwareDatetime = _about("When the run began.")
-    seconds: Annotated[float, Field(ge=0)] = _about("How long it took.")
-    looked_for: tuple[str, ...] = _about("What the scan looked for, and at which error rate.")
-    cannot_see: tuple[str, ...] = _about("What the scan cannot see.")
+    samples: Clean = about("The clean samples.")
+    accuracy: Rate | None = about("Accuracy of the model on the clean samples.")
+    accuracy_interval: Interval = about("95 % Clopper-Pearson interval of accuracy.")
+    detector: Detection = about("The detector and what it took.")
+    labels: tuple[Label, ...] = about("The evidence for every label that was searched, most suspicious first.")
+    repair: Repair | None = about("The repair; null if there was none.")
+    guard: RuntimeGuard = about("The run-time guard.")
+    pictures: tuple[Picture, ...] = about("Triggers of the flagged labels; of the most suspicious if none is flagged.")
+    versions: Versions = about("The programs that computed it.")
+    command: str | None = about("The command line that started the run; null for a run from Python.")
+    started: AwareDatetime = about("When the run began.")
+    seconds: Annotated[float, Field(ge=0)] = about("How long it took.")
+    looked_for: tuple[str, ...] = about("What the scan looked for, and at which error rate.")
+    cannot_see: tuple[str, ...] = about("What the scan cannot see.")
 
     @model_validator(mode="after")
     def _holds_evidence(self) -> "ReportDocument":

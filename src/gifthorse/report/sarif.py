@@ -9,11 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 from ..core.verdict import Outcome
+from ..provenance.examined import ExaminedRecord, FileFinding
+from ..provenance.rules import RULES as FILE_RULES
 from .document import Label, ReportDocument
 from .words import percent, pixels
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-RULES = (
+SCAN_RULES = (
     {
         "id": "GH001",
         "name": "BackdoorFound",
@@ -40,12 +42,29 @@ RULES = (
     },
 )
 
+RULES: tuple[dict[str, Any], ...] = (
+    *SCAN_RULES,
+    *(
+        {
+            "id": rule.id,
+            "name": rule.name,
+            "shortDescription": {"text": rule.short},
+            "fullDescription": {"text": rule.explanation},
+            "help": {"text": " ".join([rule.help, *(f"See: {one}." for one in rule.references)])},
+            "defaultConfiguration": {"level": rule.level},
+            "properties": {"tags": ["security"], "security-severity": rule.severity},
+        }
+        for rule in FILE_RULES
+    ),
+)
+_INDEX = {rule["id"]: number for number, rule in enumerate(RULES)}
+
 
 def to_sarif(document: ReportDocument) -> dict[str, Any]:
-    """A SARIF log with one result per flagged label, or one warning if the scan cannot tell."""
+    """A SARIF log: a result per flagged label, or a warning if the scan cannot tell, and each finding on the file."""
     uri = _uri(document.model.path)
     run: dict[str, Any] = {
-        "tool": {"driver": {"name": "gifthorse", "version": document.versions.gifthorse, "rules": list(RULES)}},
+        "tool": _tool(document.versions.gifthorse),
         "invocations": [
             {
                 "executionSuccessful": True,
@@ -53,7 +72,7 @@ def to_sarif(document: ReportDocument) -> dict[str, Any]:
                 "endTimeUtc": _time(document, document.seconds),
             }
         ],
-        "results": _results(document, uri),
+        "results": [*_results(document, uri), *_file_results(document.file)],
         "columnKind": "utf16CodeUnits",
         "properties": {
             "outcome": document.outcome.value,
@@ -69,18 +88,52 @@ def to_sarif(document: ReportDocument) -> dict[str, Any]:
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
+def examined_to_sarif(examined: ExaminedRecord, *, version: str) -> dict[str, Any]:
+    """A SARIF log with a result per finding on a file or a folder, by the ``version`` of gifthorse."""
+    run = {
+        "tool": _tool(version),
+        "invocations": [{"executionSuccessful": True}],
+        "artifacts": [
+            {"location": {"uri": _uri(one.path)}, "length": one.size, "hashes": {"sha-256": one.sha256}}
+            for one in examined.files
+        ],
+        "results": _file_results(examined),
+        "columnKind": "utf16CodeUnits",
+        "properties": {"outcome": examined.outcome},
+    }
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _tool(version: str) -> dict[str, Any]:
+    return {"driver": {"name": "gifthorse", "version": version, "rules": list(RULES)}}
+
+
+def _file_results(examined: ExaminedRecord | None) -> list[dict[str, Any]]:
+    findings = examined.findings if examined else ()
+    return [_result(one.rule, one.level, _plain(one.message), _locations(one)) for one in findings]
+
+
+def _locations(finding: FileFinding) -> list[dict[str, Any]]:
+    place: dict[str, Any] = {}
+    if finding.file:
+        place["physicalLocation"] = {"artifactLocation": {"uri": _uri(finding.file)}}
+    if finding.place:
+        place["logicalLocations"] = [{"fullyQualifiedName": finding.place}]
+    return [place] if place else []
+
+
 def _results(document: ReportDocument, uri: str | None) -> list[dict[str, Any]]:
     locations = [{"physicalLocation": {"artifactLocation": {"uri": uri, "index": 0}}}] if uri else []
     if document.outcome is Outcome.INCONCLUSIVE:
         text = _plain(f"Cannot tell whether the model has a backdoor: {document.reason}")
-        return [_result("GH002", 1, "warning", text, locations)]
+        return [_result("GH002", "warning", text, locations)]
     if document.outcome is Outcome.NO_BACKDOOR_FOUND:
         return []
     if not document.targets:
-        return [_result("GH001", 0, "error", _plain(document.reason), locations)]
+        return [_result("GH001", "error", _plain(document.reason), locations)]
     return [
         {
-            **_result("GH001", 0, "error", _plain(_message(document, label)), locations),
+            **_result("GH001", "error", _plain(_message(document, label)), locations),
             "partialFingerprints": {"modelAndTarget/v1": f"{document.model.sha256}:{label.label}"},
             "properties": label.model_dump(include={"label", "norm", "flip_rate", "p_value"}),
         }
@@ -88,8 +141,9 @@ def _results(document: ReportDocument, uri: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _result(rule: str, index: int, level: str, text: str, locations: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"ruleId": rule, "ruleIndex": index, "level": level, "message": {"text": text}, "locations": locations}
+def _result(rule: str, level: str, text: str, locations: list[dict[str, Any]]) -> dict[str, Any]:
+    message = {"text": text}
+    return {"ruleId": rule, "ruleIndex": _INDEX[rule], "level": level, "message": message, "locations": locations}
 
 
 def _message(document: ReportDocument, label: Label) -> str:

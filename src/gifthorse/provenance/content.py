@@ -1,0 +1,187 @@
+"""What a file is and what is in it, read from its bytes: nothing is loaded, unpickled, unpacked to disk or run.
+
+A list of what is dangerous would never be complete, so whatever is not known here is said to be not looked into.
+"""
+
+import json
+import mmap
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from . import archive, hdf5, hub
+from .look import Look
+from .pickles import scan_pickle
+
+SUFFIXES_OF_PICKLES = frozenset(
+    (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".p", ".data", ".tar", ".model")
+)
+SUFFIXES_OF_CODE = frozenset(
+    (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js", ".jar", ".class", ".ipynb")
+)
+SUFFIXES_OF_NOTES = frozenset((".txt", ".md", ".rst", ".json", ".toml", ".yaml", ".yml", ".csv", ".cff", ".pbtxt"))
+SUFFIXES_OF_NOTES |= frozenset((".prototxt", ".sig", ".pub", ".pem", ".crt"))
+MOST_TEXT = 2**26
+MOST_PICKLES = 5  # of a legacy file of torch.save; numbers follow them
+LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+OTHER: Final = {
+    b"\x7fELF": "a program",
+    b"MZ": "a program",
+    b"\xca\xfe\xba\xbe": "a program",
+    b"#!": "a script",
+}
+UNREAD: Final = {
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"GGUF": "a GGUF file",
+    b"<!DOCTYPE": "a web page",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
+
+
+def look_into(path: Path) -> Look:
+    """What the bytes of ``path`` are, and the findings on what is in them."""
+    with path.open("rb") as file:
+        start = file.read(600)
+    look = Look(path)
+    for recognises, read in READERS:
+        if recognises(path, start):
+            read(path, look)
+            return look
+    _pickle_or_unknown(path, look)
+    return look
+
+
+def _safetensors(path: Path, look: Look) -> None:
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - slow to import, and not for other files
+
+    look.kind = "safetensors: numbers only"
+    try:
+        with safe_open(path, framework="np") as file:
+            look.saw(f"the head, which names {len(file.keys()):,} tensors")
+    except (SafetensorError, OSError) as error:
+        look.find("GH115", f"its head is not that of a safetensors file: {error}")
+
+
+def _pointer(path: Path, look: Look) -> None:
+    del path
+    look.kind = "Git LFS pointer"
+    look.find("GH117", "this is a Git LFS pointer of a few lines, not the file that it stands for")
+
+
+def _code(path: Path, look: Look) -> None:
+    del path
+    look.kind = "code"
+    look.find("GH112", "this is code; it was not run, and not read")
+
+
+def _unread(path: Path, look: Look) -> None:
+    with path.open("rb") as file:
+        start = file.read(600)
+    look.kind = next((what for magic, what in UNREAD.items() if start.startswith(magic)), "a tar archive")
+    look.miss(f"{look.kind} is not unpacked or read here")
+
+
+def _onnx(path: Path, look: Look) -> None:
+    del path
+    look.kind = "ONNX"
+    look.miss("the graph of an ONNX file is not read here")
+
+
+def _flat(path: Path, look: Look) -> None:
+    look.kind = {".tflite": "TensorFlow Lite", ".caffemodel": "Caffe"}.get(path.suffix, "TensorFlow graph")
+    look.miss(f"the layers of a {look.kind} file are not read here")
+
+
+def _notes(path: Path, look: Look) -> None:
+    """Text that programs read as data; a configuration can still name code to fetch."""
+    look.kind = "text"
+    if path.stat().st_size > MOST_TEXT:
+        look.miss(f"text of more than {MOST_TEXT:,} bytes is not read")
+        return
+    if path.suffix != ".json":
+        return
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        look.find("GH115", f"this is no JSON: {error}")
+        return
+    if isinstance(values, dict) and "auto_map" in values:
+        look.find("GH112", "auto_map names code beside the model, which transformers runs with trust_remote_code=True")
+    look.saw("the text")
+
+
+def _npy(path: Path, look: Look) -> None:
+    look.kind = "NumPy array"
+    with path.open("rb") as file:
+        archive.look_at_npy(file, look, "")
+
+
+def _pickle_or_unknown(path: Path, look: Look) -> None:
+    """Old pickles begin with any letter; one is known by its first byte, its name, or that it can be followed."""
+    if path.stat().st_size == 0:
+        look.kind = "empty"
+        look.find("GH115", "the file has no bytes")
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        modern = data[:1] == b"\x80" and data[1:2] <= b"\x05"
+        legacy = modern and data[2 : 2 + len(LEGACY_MAGIC)] == LEGACY_MAGIC
+        scans = [scan_pickle(data)]
+        while scans[-1].complete and data.tell() < len(data) and len(scans) < MOST_PICKLES:
+            scans.append(scan_pickle(data))
+        rest = len(data) - data.tell()
+    named = path.suffix.lower() in SUFFIXES_OF_PICKLES
+    if not (modern or scans[0].complete or (named and scans[0].names)):
+        if _is_text(path):
+            look.kind = "text"
+            return
+        look.miss("the format of the file is not known here")
+        return
+    look.kind = "PyTorch file from before its zip format" if legacy else "pickle"
+    look.judge(scans, "")
+    whole = scans[:MOST_PICKLES]
+    broken = [scan for scan in whole if not scan.complete]
+    if broken and (not legacy or len(whole) < MOST_PICKLES or broken != whole[-1:]):
+        look.find("GH115", "a pickle in it cannot be followed to its end")
+    elif rest and not legacy:
+        look.miss(f"{rest:,} bytes behind its pickles were not looked into")
+    else:
+        look.saw(f"{len(whole)} pickles" if len(whole) > 1 else "the pickle")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether all of a small file is text."""
+    if path.stat().st_size > MOST_TEXT:
+        return False
+    content = path.read_bytes()
+    try:
+        return b"\0" not in content and bool(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_onnx(path: Path, start: bytes) -> bool:
+    # The protobuf of an ONNX model begins with its version (field 1, a small number) and its producer (field 2).
+    return path.suffix == ".onnx" or (start[:1] == b"\x08" and start[2:3] == b"\x12")
+
+
+Recognise = Callable[[Path, bytes], bool]
+READERS: Final[tuple[tuple[Recognise, Callable[[Path, Look], None]], ...]] = (
+    (lambda path, start: start[:4] in (b"PK\x03\x04", b"PK\x05\x06"), archive.look_at),
+    (lambda path, start: start[:8] == hdf5.MAGIC, hdf5.look_at),
+    (lambda path, start: hub.is_pointer(start), _pointer),
+    (lambda path, start: start.startswith(tuple(OTHER)) or path.suffix.lower() in SUFFIXES_OF_CODE, _code),
+    (lambda path, start: start.startswith(tuple(UNREAD)) or start[257:262] == b"ustar", _unread),
+    (lambda path, start: start[:6] == b"\x93NUMPY", _npy),
+    (lambda path, start: path.suffix == ".safetensors" or bool(re.match(rb"[\s\S]{7}\0\{", start)), _safetensors),
+    (lambda path, start: path.suffix.lower() in SUFFIXES_OF_NOTES and b"\0" not in start, _notes),
+    (_is_onnx, _onnx),
+    (lambda path, start: start[4:8] == b"TFL3" or path.suffix in (".caffemodel", ".pb", ".tflite"), _flat),
+)
+"""By the first bytes where they tell, else by the name; the first that takes a file is the one."""

@@ -1,0 +1,79 @@
+"""What is in an HDF5 file, as Keras writes them: links that lead out of it, and the configuration as data."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from . import keras_config
+from .look import Look
+
+MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+MOST_OBJECTS = 100_000
+
+
+def look_at(path: Path, look: Look) -> None:
+    """Look into the HDF5 file at ``path``."""
+    look.kind = "HDF5"
+    look_at_file(path, look, "")
+
+
+def look_at_file(source: Path | io.BytesIO, look: Look, place: str) -> None:
+    """Look into an HDF5 file, or one that is part of another file."""
+    try:
+        import h5py  # noqa: PLC0415 - an extra
+    except ImportError:
+        look.miss("HDF5 files need h5py to be looked into: pip install 'gifthorse[keras]'", place)
+        return
+    prefix = f"{place}:" if place else ""
+    try:
+        with h5py.File(source, "r") as file:
+            if _walk(h5py, file, look, prefix):
+                look.saw("every link and every data set")
+            for name in ("model_config", "training_config"):
+                _config(file.attrs.get(name), look, f"{prefix}{name}")
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        look.find("GH115", f"the HDF5 file is damaged: {' '.join(str(error).split())[:200]}", place)
+
+
+def _walk(h5py: Any, file: Any, look: Look, prefix: str) -> bool:  # noqa: ANN401 - h5py is not typed
+    """Check every link and every data set, following none out of the file; whether all of them were."""
+    waiting, seen = [(file, "")], set()
+    while waiting:
+        group, above = waiting.pop()
+        for key in group:
+            where = f"{above}/{key}"
+            link = group.get(key, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                look.find("GH113", f"a link to the file {link.filename!r}", prefix + where)
+                continue
+            if not isinstance(link, h5py.HardLink):
+                look.find("GH115", f"a link to {link.path!r}, which Keras does not write", prefix + where)
+                continue
+            node = group[key]
+            address = h5py.h5o.get_info(node.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if len(seen) > MOST_OBJECTS:
+                look.miss(f"only the first {MOST_OBJECTS:,} objects were looked at", prefix + where)
+                return False
+            if isinstance(node, h5py.Group):
+                waiting.append((node, where))
+            elif isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
+                look.find("GH113", "its numbers are kept in other files", prefix + where)
+    return True
+
+
+def _config(value: Any, look: Look, place: str) -> None:  # noqa: ANN401 - whatever the attribute holds
+    if value is None:
+        return
+    try:
+        text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        look.find("GH115", f"the configuration is no JSON: {error}", place)
+        return
+    if place.endswith("model_config"):
+        look.kind = "Keras HDF5"
+    keras_config.look_at(values, look, place)

@@ -1,0 +1,54 @@
+"""The notes of a look into one file, as they are taken."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from .findings import Finding
+from .pickles import PickleScan
+
+SHOWN = 5
+
+
+@final
+class Look:
+    """What a file is, what was found in it, and what was and was not looked at.
+
+    Attributes:
+        path: the file.
+        kind: what it is, in a few words.
+        findings: what was found.
+        seen: what was looked at.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kind = "unknown"
+        self.findings: list[Finding] = []
+        self.seen: list[str] = []
+
+    def find(self, rule: str, message: str, place: str = "") -> None:
+        """Note a finding."""
+        self.findings.append(Finding(rule, message, str(self.path), place))
+
+    def miss(self, message: str, place: str = "") -> None:
+        """Note that something was not looked into."""
+        self.find("GH116", message, place)
+
+    def saw(self, what: str) -> None:
+        """Note that something was looked at, and can be followed to its end."""
+        self.seen.append(what)
+
+    def judge(self, scans: Sequence[PickleScan], place: str) -> None:
+        """Note what pickles would call."""
+        dangerous = list(dict.fromkeys(name for scan in scans for name in scan.dangerous))
+        others = [name for scan in scans for name in scan.forbidden if name not in dangerous]
+        if dangerous:
+            self.find("GH110", f"opening this pickle would call {_few(dangerous)}", place)
+        if others:
+            self.find("GH111", f"opening this pickle would look up {_few(list(dict.fromkeys(others)))}", place)
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
