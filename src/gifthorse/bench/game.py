@@ -146,8 +146,8 @@ def game_of(results: Sequence[Result]) -> Game:
 def plausible(results: Sequence[Result], *, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % intervals of the value of the game: for each defence by its name, and for all together by an empty one.
 
-    From games in which seeds are drawn with replacement, and every rate from what its images leave possible (Jeffreys'
-    posterior; for what accuracy loses, the normal distribution of its interval).
+    From games in which seeds are drawn with replacement, and the success of each attack from what its images leave
+    possible (Jeffreys' posterior); what accuracy loses is taken as it is.
     """
     random = np.random.default_rng(seed)
     judging = [result for result in results if not result.entry.tuning]
@@ -171,23 +171,16 @@ def plausible(results: Sequence[Result], *, seed: int = 0) -> dict[str, tuple[fl
 
 
 def _drawn(row: Mapping[str, Any] | None, random: np.random.Generator) -> dict[str, Any] | None:
-    """``row`` with rates as they may be, given the images that they were measured on."""
+    """``row`` with success as it may be, given the images that it was measured on."""
     if row is None or row["outcome"] != "done":
         return row if row is None else dict(row)
     measured = row["measured"]
-    accuracy, triggers = measured["accuracy"], []
-    low, high = accuracy["change_interval"]
-    change = random.normal(accuracy["change"], (high - low) / 3.92)
+    triggers = []
     for one in measured["triggers"]:
         after = one["success"]["after"]
         hits = round(after["rate"] * after["of"])
-        rate = random.beta(hits + 0.5, after["of"] - hits + 0.5)
-        triggers.append({"success": {"after": {"rate": rate}}})
-    after = {"rate": accuracy["before"]["rate"] + change}
-    return {
-        **row,
-        "measured": {**measured, "triggers": triggers, "accuracy": {"before": accuracy["before"], "after": after}},
-    }
+        triggers.append({"success": {"after": {"rate": random.beta(hits + 0.5, after["of"] - hits + 0.5)}}})
+    return {**row, "measured": {**measured, "triggers": triggers}}
 
 
 def equilibrium(matrix: Matrix) -> Equilibrium:

@@ -242,14 +242,15 @@ def game_table(game: Game, bounds: Mapping[str, tuple[float, float]]) -> Table:
     note = (
         "What the attacker gains: the success of the best trigger in what is deployed, and the accuracy that the "
         "defence costs the backdoored model or the honest one, whichever is more. Value: of the zero-sum game, both "
-        "sides mixing; its interval is of games with seeds and rates as they may be. Worst case: the defender plays "
-        "the best single setting, and the attacker knows it. Means over seeds."
+        "sides mixing; its interval is of games with seeds and successes as they may be. Worst case: the defender "
+        "plays the best single setting, and the attacker knows it. Means over seeds."
     )
     rows = []
     methods = dict.fromkeys(game.methods)
     for title, part in [*((name, game.of(name)) for name in methods), ("all of them", game)]:
         found = equilibrium(part.matrix)
         low, high = bounds[title if part is not game else ""]
+        low, high = min(low, found.value), max(high, found.value)  # the best of many draws is better than it should be
         value = Value(f"{_plain(found.value).text} ({low:.3f}–{high:.3f})", found.value, (low, high))
         rows.append((
             Value(title), value, Value(_mix(part.defences, found.defender)),
