@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +42,26 @@ def dying_of_two(marks: Path, task: int) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     (marks / f"done-{task}").touch()
     return task
+
+
+LONG = """
+import os, sys, time
+from pathlib import Path
+from gifthorse.engine import Engine
+
+def long(marks, task):
+    (marks / str(os.getpid())).touch()
+    time.sleep(600)
+
+list(Engine(workers=2).run(long, Path(sys.argv[1]), [0, 1]))
+"""
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def failing(shared: int, task: int) -> int:
@@ -94,6 +118,23 @@ def test_a_deadly_task_is_told_from_the_others(where: str, request: pytest.Fixtu
     assert done == {0: 0, 1: 1, 2: -1, 3: 3, 4: 4}
     assert len(told) == 1
     assert "died 1 times" in told[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells who is alive in /proc")
+def test_workers_leave_with_the_process_that_was_killed(tmp_path: Path):
+    with subprocess.Popen([sys.executable, "-c", LONG, str(tmp_path)], stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(list(tmp_path.iterdir())) == 2)
+        process.kill()
+    workers = [int(mark.name) for mark in tmp_path.iterdir()]
+    until(lambda: not any(map(alive, workers)))
+
+
+def until(holds: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait for it; on a busy machine, processes take long to start."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_bad_options():

@@ -4,9 +4,12 @@ The work is given as a function and its tasks, the function at the top of a modu
 comes back is the same wherever it was done.
 """
 
+import os
 import pickle
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ Result = TypeVar("Result")
 RETRIES = 3
 """So often a task is given to another worker after the one that had it has died."""
 KNOCK_SECONDS = 5.0
+LOOK_SECONDS = 1.0
 USER_CODE = "_gifthorse_user_"
 """How the names of modules begin that are loaded from a user's file: other processes cannot import them."""
 
@@ -105,7 +109,7 @@ def _on_cores(engine: Engine, packed: bytes, tasks: Mapping[int, Any]) -> Iterat
         # One worker would be this process.
         jobs = max(2, engine.workers)
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="all", batch_size=1)
-        work = parallel(delayed(_alone)(packed, place, task) for place, task in list(left.items()))
+        work = parallel(delayed(_in_worker)(os.getpid(), packed, place, task) for place, task in list(left.items()))
         try:
             for place, result in work:
                 del left[place]
@@ -132,6 +136,24 @@ def _packed(function: Callable[..., Any], shared: object) -> bytes:
 def _unpacked(packed: bytes) -> tuple[Callable[..., Any], Any]:
     function, shared = pickle.loads(packed)  # noqa: S301 - made by this program, a moment ago
     return function, shared
+
+
+def _in_worker(parent: int, packed: bytes, place: int, task: object) -> tuple[int, Any]:
+    """As ``_alone``, as long as ``parent`` lives."""
+    _leave_with(parent)
+    return _alone(packed, place, task)
+
+
+@lru_cache(maxsize=1)
+def _leave_with(parent: int) -> None:
+    """End this process when ``parent`` is gone: one that is killed cannot stop its workers, and they would go on."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _alone(packed: bytes, place: int, task: object) -> tuple[int, Any]:
