@@ -179,7 +179,7 @@ class _Run:
                 shutil.rmtree(unfinished, ignore_errors=True)
         self._rehearse()
         self._provenance = self._store.begin(provenance(self._engine, self._place) | {"note": self._note})
-        first, rest = _by_twin(list(self._unmade.values()))
+        first, rest = self._by_twin()
         self._make(first)
         self._make(rest)
         self._measure()
@@ -189,6 +189,20 @@ class _Run:
         known = self._models.get(recipe.name)
         failed = known is not None and known["outcome"] != "done"
         return failed or zoo.state_of(recipe, self._place.models) == "there"
+
+    def _by_twin(self) -> tuple[list[Recipe], list[Recipe]]:
+        """Those that need not wait for an honest twin, the ones that train it first; and those that do."""
+        recipes = recipes_of(self._grid.cells.values()).values()
+        there = {digest(honest_model(one)) for one in recipes if zoo.state_of(one, self._place.models) == "there"}
+        training: dict[str, Recipe] = {}
+        for recipe in self._unmade.values():
+            twin = digest(honest_model(recipe))
+            if twin not in there:
+                training.setdefault(twin, recipe)
+        first = list(training.values())
+        others = [recipe for recipe in self._unmade.values() if recipe not in first]
+        ready = [recipe for recipe in others if digest(honest_model(recipe)) in there]
+        return first + ready, [recipe for recipe in others if recipe not in ready]
 
     def _rehearse(self) -> None:
         """Find out in seconds what would be refused after hours; one seed stands for all."""
@@ -258,14 +272,6 @@ class _Run:
 def _place(out: Path, root: Path | None, device: str) -> Place:
     """Whole paths, as workers may stand in another folder."""
     return Place((out / MODELS).absolute(), root.absolute() if root else None, device)
-
-
-def _by_twin(recipes: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:
-    """One recipe of each honest twin, which trains it, and those that find it made."""
-    first: dict[str, Recipe] = {}
-    for recipe in recipes:
-        first.setdefault(digest(honest_model(recipe)), recipe)
-    return list(first.values()), [recipe for recipe in recipes if recipe not in first.values()]
 
 
 def make_model(place: Place, recipe: Recipe) -> dict[str, Any]:
