@@ -31,10 +31,10 @@ interval over three seeds that differ is as wide as it looks.
 """,
     "fine-pruning-sweep": """
 The point of the paper's Figure 1: a BadNet that was trained with other settings escapes Fine-Pruning. A small sweep:
-one seed, 500 clean images for the defender, and six epochs of training on 13,070 images, after which honest networks
-answer 49 % (at the low learning rate), 85 and more rightly; two of the attacks do not take. The attacker gains the share of triggered images
-that obey, and the accuracy that the defence costs; a model that is more than five points worse than its honest twin
-gains nothing.
+one seed, 500 clean images for the defender, and six epochs of training on 13,070 images, after which the honest
+networks are right on 85 % of the test images, and on 49 % at the low learning rate; two of the attacks do not take. The
+attacker gains the share of triggered images that obey, and the accuracy that the defence costs; a model that is more
+than five points worse than its honest twin gains nothing.
 """,
 }
 
