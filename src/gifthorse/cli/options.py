@@ -261,12 +261,14 @@ class Subject:
     def load(self) -> "tuple[Classifier, Samples]":
         """The model and the samples, checked against each other."""
         from ..data import load_samples
+        from ..load import check_conversion
 
         samples = load_samples(self.data, root=self.data_root, split=self.split, limit=self.count, seed=self.seed)
         channels, height, width = samples.images.shape[1:]
         network = Network(**{one.name: getattr(self, one.name) for one in fields(Network)})
         model = network.load(fallback_input_shape=(channels, height, width))
         samples.check_fits(model.spec)
+        check_conversion(model, samples)
         return model, samples
 
 

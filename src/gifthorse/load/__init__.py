@@ -9,21 +9,26 @@ from typing import Any
 import torch
 
 from ..arch import KNOWN
+from ..core.data import Samples
 from ..core.model import Classifier, Origin
 from ..errors import OptionError
 from ..files import whole_file
 from ..provenance.hashes import sha256
 from .fit import paired_names, tensors_of
 from .foreign import READ, refuse_foreign
-from .interface import Format
+from .interface import Format, Original
 from .keras_h5 import KerasH5
-from .network import build_network
+from .network import build_network, spec_of_described
+from .parity import check_random, check_samples
 from .probe import probed
 from .safetensors import SafeTensors
 from .spec_file import SpecOptions, checked, merged, read_spec, spec_path, write_spec
 from .state_dict import StateDict
 
-__all__ = ["FORMATS", "device_named", "load_model", "save_model"]
+__all__ = ["FORMATS", "check_conversion", "device_named", "load_model", "save_model"]
+
+OWN = "its own"
+"""The architecture of a model whose file describes the network itself."""
 
 FORMATS: dict[str, Format] = {
     "keras-h5": KerasH5(),
@@ -43,12 +48,14 @@ def load_model(
     """Read a model file; no code that is in it is run.
 
     What is not stated in ``options`` is taken from the TOML beside the file (``model.pth.toml``), then from the
-    built-in architecture, then found out by running the network on a few random images.
+    built-in architecture or what the file itself states, then found out by running the network on a few random images.
+    A network that the file describes is rebuilt from operations of torch, and compared with the format's own runtime.
 
     Args:
         path: safetensors, a PyTorch state dict, or Keras ``.h5`` weights; known by its bytes.
         arch: a built-in name, or ``path/to/file.py:factory``, **which is run**: a function or class that takes no
-            argument or the ``ModelSpec``, and returns the network. None finds the built-in one that fits.
+            argument or the ``ModelSpec``, and returns the network. None takes the network that the file describes, and
+            finds the built-in one that fits where it holds weights alone.
         device: where the model is put.
         fallback_input_shape: ``(C, H, W)`` where nothing else tells it, such as that of the user's samples.
         options: fields of ``ModelSpec``.
@@ -56,9 +63,9 @@ def load_model(
     Raises:
         OptionError: no such file, an unknown option, or too little is known.
         UnsafeFileError: opening the file would run code.
-        ModelFileError: the file is damaged, or of another format.
+        ModelFileError: the file is damaged, or of another format; or its network, rebuilt, answers otherwise.
         ArchitectureError: the weights do not fit the architecture.
-        UnsupportedModelError: NaN or infinite weights.
+        UnsupportedModelError: NaN or infinite weights, or a network that cannot be rebuilt here.
     """
     path = Path(path)
     target = device_named(device)
@@ -70,6 +77,15 @@ def load_model(
         _refuse_unnamed_code(beside, path)
     file_format = next((one for one in FORMATS.values() if one.recognise(path)), None) or refuse_foreign(path)
     origin_bytes = sha256(path), path.stat().st_size
+    described = file_format.describe(path) if stated.arch is None else None
+    if described is not None:
+        spec = spec_of_described(described, stated.stated(), fallback_input_shape, path)
+        known = {**described.stated, **stated.stated()}
+        known.pop("num_classes", None)
+        model = probed(described.network, spec, known, Origin(path, file_format.name, OWN, *origin_bytes), target)
+        if described.original is not None:
+            check_random(model, described.original)
+        return model
     network, spec, name = build_network(
         file_format.read(path),
         stated.arch,
@@ -80,6 +96,27 @@ def load_model(
     )
     origin = Origin(path, file_format.name, name, *origin_bytes)
     return probed(network, spec, stated.stated(), origin, target)
+
+
+def check_conversion(model: Classifier, samples: Samples) -> None:
+    """Compare a network that was rebuilt from its file with the format's own runtime, on the user's samples.
+
+    Nothing is done where the network is of an architecture of ours or the user's, or where the runtime is not at hand.
+
+    Raises:
+        ModelFileError: they part; says where.
+    """
+    origin = model.origin
+    if origin is None or origin.arch != OWN or not origin.path.exists():
+        return
+    original = _original(FORMATS[origin.format], origin.path)
+    if original is not None:
+        check_samples(model, original, samples)
+
+
+def _original(file_format: Format, path: Path) -> Original | None:
+    described = file_format.describe(path)
+    return described.original if described else None
 
 
 def save_model(model: Classifier, path: str | Path) -> None:
@@ -103,7 +140,8 @@ def save_model(model: Classifier, path: str | Path) -> None:
             template = None
     with whole_file(path) as temporary:
         file_format.write(temporary, weights, template)
-    write_spec(path, model.spec, model.origin.arch if model.origin else None)
+    arch = model.origin.arch if model.origin else None
+    write_spec(path, model.spec, None if arch == OWN else arch)
 
 
 def device_named(device: str | torch.device) -> torch.device:

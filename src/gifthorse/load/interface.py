@@ -1,14 +1,38 @@
-"""What a file format is here: it knows its files by their bytes, and gives and takes weights by name."""
+"""What a file format is here: it knows its files by their bytes, and gives and takes weights by name.
+
+Some formats hold weights alone, others the network, too (``Format.describe``).
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import GiftHorseError, ModelFileError
+
+Original = Callable[[Tensor], Tensor]
+"""A file in its own runtime: inputs ``(N, …)`` as the network is given them, float32, to answers ``(N, K)``."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Described:
+    """A network that a file describes itself.
+
+    Attributes:
+        network: of differentiable operations of torch, in eval mode, with the file's weights in it, under the names by
+            which ``Format.read`` gives them. It can be deep-copied, and moved to other number formats and devices.
+        stated: the fields of ``ModelSpec`` that the file states, such as ``input_shape``.
+        original: what the network's answers are compared with; None where no runtime of the format is at hand.
+    """
+
+    network: nn.Module
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    original: Original | None = None
 
 
 class Format(ABC):
@@ -36,6 +60,17 @@ class Format(ABC):
             UnsafeFileError: opening the file would run code, or read other files.
             ModelFileError: the file is damaged, or holds no weights.
         """
+
+    def describe(self, path: Path) -> Described | None:
+        """The network that the file itself describes; None where it holds weights alone, and an architecture is needed.
+
+        Raises:
+            UnsafeFileError: as ``read``.
+            ModelFileError: as ``read``.
+            UnsupportedModelError: the network does what cannot be expressed here; names the operations.
+        """
+        del path
+        return None
 
     @abstractmethod
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:

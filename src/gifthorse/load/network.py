@@ -13,6 +13,7 @@ from ..arch import ARCHITECTURES, KNOWN, Architecture, architecture
 from ..core.model import ModelSpec
 from ..errors import ArchitectureError, OptionError
 from .fit import Shapes, fill, fits, misfit, paired_names, shapes_of, tensors_of
+from .interface import Described
 from .user_code import HOW, factory_of
 
 Shape = tuple[int, int, int]
@@ -113,3 +114,12 @@ def _user_spec(shapes: Shapes, stated: Stated, fallback: Shape | None, arch: str
     # The last weight is that of the output layer; what the network really gives is looked at once it runs.
     rows = next((shape[0] for shape in reversed(list(shapes.values())) if shape and shape[0] >= 2), 2)
     return ModelSpec(**({"num_classes": rows} | dict(stated) | {"input_shape": size}))
+
+
+def spec_of_described(described: Described, stated: Stated, fallback: Shape | None, path: Path) -> ModelSpec:
+    """The spec of a network that a file describes, before it is run: what is stated comes before what the file says."""
+    said = {**described.stated, **stated}
+    size = said.get("input_shape", fallback)
+    if size is None:
+        raise OptionError(f"{path} does not say what its input shape is; give input_shape, such as 3,32,32")
+    return ModelSpec(**({"num_classes": 2} | said | {"input_shape": size}))  # what it really gives is looked at later
