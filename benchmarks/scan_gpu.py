@@ -3,9 +3,9 @@
     python benchmarks/scan_gpu.py --data-root DATA [--zoo FOLDER] [--json FILE]
 
 Scans the models of other people in DATA/wild, and the pairs that ``gifthorse zoo`` or ``gifthorse attack`` has left in
-FOLDER, each with three seeds on both devices. Prints how quick passes of several sizes are on the GPU first, from which
-``PER_PASS`` in ``inversion/precision.py`` was chosen. The first scan on a GPU warms it up and is not counted. Exits with
-1 where a verdict differs, and with 2 where there is no GPU.
+FOLDER, each with three seeds on both devices. Prints first how quick passes of several sizes are on the GPU, for
+``PER_PASS`` in ``inversion/precision.py``. The first scan on a GPU warms it up and is not counted. Exits with 1 where a
+verdict differs, and with 2 where there is no GPU.
 """
 
 import argparse

@@ -1,6 +1,10 @@
 """Every method of ours is held to the contract, set so that it is quick. A new method adds its row here."""
 
+from dataclasses import replace
 from typing import ClassVar
+
+import pytest
+import torch
 
 from gifthorse.attacks import ATTACKS
 from gifthorse.attacks.adaptive_activation import AdaptiveActivation
@@ -17,6 +21,10 @@ from gifthorse.attacks.transfer import Transfer
 from gifthorse.attacks.trojan_attack import TrojanAttack
 from gifthorse.attacks.trojannet import TrojanNet
 from gifthorse.contract import AttackContract, DetectorContract, FilterContract, RepairerContract
+from gifthorse.contract.given import new_given
+from gifthorse.core.attack import Backdoor, Victim
+from gifthorse.core.defense import Guard, Repaired
+from gifthorse.core.verdict import Verdict
 from gifthorse.detect import DETECTORS
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.neural_cleanse_2019 import NeuralCleanse2019
@@ -91,9 +99,36 @@ class TestDataPoisoning(AttackContract):
     exempt: ClassVar = {"test_a_trigger_can_be_seen": "what it does, it does to clean images"}
 
 
+TABLES = (TestDetectors, TestNeuralCleanse2019, TestRepairers, TestFilters, TestAttacks, TestDataPoisoning)
+METHODS = [pytest.param(table, method, id=method.name) for table in TABLES for method in table.methods]
+
+
 def test_every_method_of_ours_has_a_row():
-    tables = [TestDetectors, TestNeuralCleanse2019, TestRepairers, TestFilters, TestAttacks, TestDataPoisoning]
-    rows = [(table.registry.group, method.name) for table in tables for method in table.methods]
+    rows = [(table.registry.group, method.name) for table in TABLES for method in table.methods]
     assert len(set(rows)) == len(rows)
     assert set(rows) == {(one.group, name) for one in (DETECTORS, REPAIRERS, FILTERS, ATTACKS) for name in one.own}
     assert len({name for _, name in rows}) == len(rows)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize(("table", "method"), METHODS)
+def test_it_works_on_a_gpu(table, method):
+    given = new_given()
+    toy = given.victim
+    given = replace(given, victim=Victim(lambda seed: toy.build(seed).to("cuda"), toy.fit, toy.train))
+    given.model.to("cuda")
+    done = table().work(method, given, seed=0)
+    if isinstance(done, Verdict):
+        assert done.cost["device"] == "cuda"
+        assert all(part.device.type == "cpu" for one in done.labels for part in (one.trigger.mask, one.trigger.pattern))
+    elif isinstance(done, Repaired):
+        assert done.model.device.type == "cuda"
+        assert all(tensor.device.type == "cuda" for tensor in done.model.state_dict().values())
+    elif isinstance(done, Guard):
+        screening = done.screen(given.images)
+        assert all(part.device.type == "cpu" for part in (screening.labels, screening.scores, screening.rejected))
+        again = done.state().spec.build({method.name: type(method)}).restore(given.model, done.state())
+        assert torch.equal(again.screen(given.images).rejected, screening.rejected)
+    else:
+        assert isinstance(done, Backdoor)
+        assert done.model.device.type == "cuda"
