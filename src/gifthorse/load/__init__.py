@@ -17,6 +17,7 @@ from ..provenance.hashes import sha256
 from .fit import paired_names, tensors_of
 from .foreign import READ, refuse_foreign
 from .interface import Format, Original
+from .keras_archive import KerasArchive
 from .keras_h5 import KerasH5
 from .network import build_network, spec_of_described
 from .parity import check_random, check_samples
@@ -31,6 +32,7 @@ OWN = "its own"
 """The architecture of a model whose file describes the network itself."""
 
 FORMATS: dict[str, Format] = {
+    "keras": KerasArchive(),
     "keras-h5": KerasH5(),
     "safetensors": SafeTensors(),
     "state-dict": StateDict(),
