@@ -33,6 +33,7 @@ from .keras_options import (
     size,
     text,
 )
+from .modules import Norm1d, Norm2d, Slopes
 from .steps import Function, Plan
 
 TO_FIRST = (0, 3, 1, 2)
@@ -318,44 +319,6 @@ ACTIVATIONS: Final[dict[str, Function]] = {
     "hard_silu": functional.hardswish,
     "hard_swish": functional.hardswish,
 }
-
-
-# -- modules that torch does not have, or has otherwise ---------------------------------------------------------------
-
-
-class Uncounted(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation that counts no batches, as those of other frameworks, so that its file needs no count."""
-
-    def __init__(self, channels: int, *, eps: float) -> None:
-        super().__init__(channels, eps=eps, device="meta")
-        self.num_batches_tracked = None
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any) -> None:  # noqa: ANN401
-        # Dictionaries that do not say which version they are of would be given a count.
-        super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
-
-
-@final
-class Norm1d(Uncounted, nn.BatchNorm1d):
-    """For numbers, and for tokens with the channels before them."""
-
-
-@final
-class Norm2d(Uncounted, nn.BatchNorm2d):
-    """For images."""
-
-
-@final
-class Slopes(nn.Module):
-    """PReLU, with any of its slopes shared."""
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(*sizes, device="meta"))
-
-    def forward(self, value: Tensor) -> Tensor:
-        """``(N, …)`` as given."""
-        return functional.relu(value) - self.weight * functional.relu(-value)
 
 
 @final

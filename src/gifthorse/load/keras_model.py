@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, final
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from ..provenance.keras_config import LAYERS, MODELS, OPERATIONS
+from ..provenance.keras_config import CODE, LAYERS, MODELS, OPERATIONS
 from .keras_options import Check, checked_options, flag, optional
 
 Value = TypeVar("Value")
 Place = tuple[str, int]
 """A layer's name in its model, and the number of the call."""
 
-CODE: Final = frozenset(
-    ("Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer", "TensorFlowOpLayer")
-)
-"""Classes whose configuration holds or names code."""
 MOST_TEXT = 2**26
 MOST_LAYERS = 10_000
 MOST_CALLS = 20_000

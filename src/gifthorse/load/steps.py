@@ -126,7 +126,7 @@ class Plan:
         try:
             with torch.no_grad():
                 value = make()
-        except Exception as error:  # of torch, about shapes
+        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:  # about shapes
             raise ModelFileError(
                 f"the layer {self.where!r} cannot be computed: {' '.join(str(error).split())[:200]}"
             ) from error

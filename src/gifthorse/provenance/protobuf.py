@@ -13,7 +13,7 @@ from ..errors import ModelFileError
 
 Data = memoryview
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
-MOST_FIELDS = 2_000_000
+MOST_FIELDS = 200_000
 LONGEST_VARINT = 10
 
 
@@ -88,6 +88,16 @@ class Reader:
                 yield Field(number, wire, start=span.start, end=at, span=span)
             else:
                 raise ModelFileError(f"byte {at:,}: no field is written in the way {wire}")
+
+    def varints(self, start: int, end: int) -> Iterator[int]:
+        """The numbers of a packed list."""
+        at = start
+        while at < end:
+            self.left -= 1
+            if self.left < 0:
+                raise ModelFileError(f"the file has more than {MOST_FIELDS:,} fields; at most so many are read")
+            value, at = self._varint(at, end)
+            yield value
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         """A number, and where it ends."""
