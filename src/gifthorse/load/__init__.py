@@ -14,9 +14,11 @@ from ..core.model import Classifier, Origin
 from ..errors import OptionError
 from ..files import whole_file
 from ..provenance.hashes import sha256
+from .caffe import Caffe
 from .fit import paired_names, tensors_of
 from .foreign import READ, refuse_foreign
-from .interface import Format, Original
+from .interface import Described, Format, Original
+from .keras_archive import KerasArchive
 from .keras_h5 import KerasH5
 from .network import build_network, spec_of_described
 from .parity import check_random, check_samples
@@ -31,6 +33,8 @@ OWN = "its own"
 """The architecture of a model whose file describes the network itself."""
 
 FORMATS: dict[str, Format] = {
+    "caffe": Caffe(),
+    "keras": KerasArchive(),
     "keras-h5": KerasH5(),
     "safetensors": SafeTensors(),
     "state-dict": StateDict(),
@@ -52,10 +56,11 @@ def load_model(
     A network that the file describes is rebuilt from operations of torch, and compared with the format's own runtime.
 
     Args:
-        path: safetensors, a PyTorch state dict, or Keras ``.h5`` weights; known by its bytes.
+        path: safetensors, a PyTorch state dict, a Keras model or Keras ``.h5`` weights, or a ``.caffemodel``; known by
+            its bytes.
         arch: a built-in name, or ``path/to/file.py:factory``, **which is run**: a function or class that takes no
-            argument or the ``ModelSpec``, and returns the network. None takes the network that the file describes, and
-            finds the built-in one that fits where it holds weights alone.
+            argument or the ``ModelSpec``, and returns the network; or the ``.prototxt`` of a Caffe network. None takes
+            the network that the file describes, and finds the built-in one that fits where it holds weights alone.
         device: where the model is put.
         fallback_input_shape: ``(C, H, W)`` where nothing else tells it, such as that of the user's samples.
         options: fields of ``ModelSpec``.
@@ -77,12 +82,13 @@ def load_model(
         _refuse_unnamed_code(beside, path)
     file_format = next((one for one in FORMATS.values() if one.recognise(path)), None) or refuse_foreign(path)
     origin_bytes = sha256(path), path.stat().st_size
-    described = file_format.describe(path) if stated.arch is None else None
+    described = _described(file_format, path, stated.arch)
     if described is not None:
         spec = spec_of_described(described, stated.stated(), fallback_input_shape, path)
         known = {**described.stated, **stated.stated()}
         known.pop("num_classes", None)
-        model = probed(described.network, spec, known, Origin(path, file_format.name, OWN, *origin_bytes), target)
+        origin = Origin(path, file_format.name, str(described.network_file or OWN), *origin_bytes)
+        model = probed(described.network, spec, known, origin, target)
         if described.original is not None:
             check_random(model, described.original)
         return model
@@ -112,6 +118,12 @@ def check_conversion(model: Classifier, samples: Samples) -> None:
     original = _original(FORMATS[origin.format], origin.path)
     if original is not None:
         check_samples(model, original, samples)
+
+
+def _described(file_format: Format, path: Path, arch: str | None) -> Described | None:
+    if arch is None:
+        return file_format.describe(path)
+    return file_format.describe_by(path, Path(arch)) if arch.endswith(file_format.network_suffixes) else None
 
 
 def _original(file_format: Format, path: Path) -> Original | None:

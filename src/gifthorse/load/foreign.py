@@ -9,7 +9,7 @@ from ..provenance.pickles import scan_pickle
 from .interface import head
 from .state_dict import WAY_OUT, ZIP_MAGIC, is_torchscript, refuse_code, zip_names
 
-READ = "safetensors files, PyTorch state dicts and Keras .h5 weights are read"
+READ = "safetensors files, PyTorch state dicts and Keras .keras and .h5 files are read"
 CONVERT = f"save its weights as safetensors or as a PyTorch state dict ({READ})"
 
 MAGICS = {
@@ -49,7 +49,10 @@ def refuse_foreign(path: Path) -> NoReturn:
     if path.suffix == ".onnx" or (start[0] == 0x08 and start[2:3] == b"\x12"):
         raise ModelFileError(f"{path} is an ONNX model; {CONVERT}")
     if path.suffix == ".pb":
-        raise ModelFileError(f"{path} is a TensorFlow graph or SavedModel; {CONVERT}")
+        raise ModelFileError(
+            f"{path} is a TensorFlow graph or SavedModel, which TensorFlow alone can run; where you trust its source, "
+            f"open it there and save it by model.save('model.keras'), or {CONVERT}"
+        )
     # Old pickles begin with any letter; only one that can be followed to its end is taken for one.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         is_pickle = scan_pickle(data).complete
@@ -72,8 +75,8 @@ def _refuse_zip(path: Path) -> NoReturn:
         )
     if not names:
         raise ModelFileError(f"{path}: the archive is damaged or incomplete; fetch or save it again")
-    if "model.weights.h5" in names:
-        raise ModelFileError(f"{path} is a .keras archive; save the weights alone: model.save_weights('model.h5')")
+    if "config.json" in names:
+        raise ModelFileError(f"{path} is a .keras archive without weights in HDF5; have it saved again by Keras")
     if all(name.endswith(".npy") for name in names):
         raise ModelFileError(f"{path} is a NumPy archive; {CONVERT}")
     raise ModelFileError(f"{path} is a zip archive without a PyTorch state dict; {CONVERT}")

@@ -28,11 +28,13 @@ class Described:
             which ``Format.read`` gives them. It can be deep-copied, and moved to other number formats and devices.
         stated: the fields of ``ModelSpec`` that the file states, such as ``input_shape``.
         original: what the network's answers are compared with; None where no runtime of the format is at hand.
+        network_file: the file that describes it, where that is another one.
     """
 
     network: nn.Module
     stated: Mapping[str, Any] = field(default_factory=dict)
     original: Original | None = None
+    network_file: Path | None = None
 
 
 class Format(ABC):
@@ -42,11 +44,13 @@ class Format(ABC):
         name: in the registry and in reports.
         suffixes: by which a file to write is known; one to read is known by its bytes.
         by_order: whether weights of other names may be taken in the order in which they come.
+        network_suffixes: of files that describe the network to a file of weights, and can be named as its architecture.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     by_order: ClassVar[bool] = False
+    network_suffixes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def recognise(self, path: Path) -> bool:
@@ -71,6 +75,11 @@ class Format(ABC):
         """
         del path
         return None
+
+    def describe_by(self, path: Path, network_file: Path) -> Described | None:
+        """As ``describe``, by the network file that the user has named."""
+        del network_file
+        return self.describe(path)
 
     @abstractmethod
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:

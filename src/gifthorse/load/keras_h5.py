@@ -1,8 +1,7 @@
-"""Weights of Keras models in HDF5: Keras 2 weights, whole Keras 2 models, and Keras 3 ``.weights.h5``.
+"""Keras models in HDF5: whole models with their configuration, Keras 2 weights, and Keras 3 ``.weights.h5``.
 
-HDF5 can link to other files and keep numbers in them, so every link and every data set is checked before one is read.
-Only dense and convolution layers are read, as that is what the built-in architectures have. Nothing of the model's
-configuration is used.
+Of weights without a configuration, only those of dense and convolution layers are read, as that is what the built-in
+architectures have.
 """
 
 import re
@@ -16,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ModelFileError, OptionError, UnsafeFileError, UnsupportedModelError
-from .interface import Format, head, reading
+from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
+from .hdf5 import MAGIC, h5py_module, hdf5
+from .interface import Described, Format, head
+from .keras_network import described, places_in_whole, read_config, read_numbers, write_numbers
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
-MOST_BYTES = 2**30
-MOST_OBJECTS = 100_000
 KINDS = {"kernel": "weight", "bias": "bias"}
 TO_TORCH = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}  # by number of dimensions: bias, dense kernel, convolution kernel
 TO_KERAS = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
@@ -40,68 +38,63 @@ class KerasH5(Format):
         return head(path, len(MAGIC)) == MAGIC
 
     def read(self, path: Path) -> dict[str, Tensor]:
-        """Kernels and biases by layer, ``conv_1.weight``, transposed into torch's order."""
-        h5py = _h5py()
-        with reading(path, "HDF5 file"), h5py.File(path, "r") as file:
-            _refuse_other_files(h5py, file, path)
+        """Weights by layer, ``conv_1.weight``, transposed into torch's order."""
+        with hdf5(path, path) as file:
+            whole = _whole(file, path)
+            if whole is not None:
+                return read_numbers(file, whole.places, path)
             return {name: _read(file[place], place, path) for name, place in _places(file, path).items()}
+
+    def describe(self, path: Path) -> Described | None:
+        """The network of the configuration; None of a file that holds weights alone."""
+        with hdf5(path, path) as file:
+            if "model_config" not in file.attrs:
+                return None
+            whole = _Whole(file, path)
+            weights = read_numbers(file, whole.places, path)
+
+        def source(folder: Path) -> Path:
+            return Path(shutil.copyfile(path, folder / "model.h5"))
+
+        return described(whole.model, weights, source, path, old=whole.old)
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """Put new numbers into a copy of the template, or write a Keras 2 weights file."""
-        h5py = _h5py()
-        arrays = {name: _to_keras(name, weight) for name, weight in weights.items()}
         if template is None:
+            arrays = {name: _to_keras(name, weight) for name, weight in weights.items()}
+            h5py = h5py_module()
             with h5py.File(path, "w") as file:
                 _write_keras_2(h5py, file, arrays)
             return
         shutil.copyfile(template, path)
-        with h5py.File(path, "r+") as file:
+        with hdf5(path, template, "r+") as file:
+            whole = _whole(file, template)
+            if whole is not None:
+                write_numbers(file, whole.places, weights)
+                return
             for name, place in _places(file, path).items():
-                file[place][...] = arrays[name].astype(file[place].dtype)
+                file[place][...] = _to_keras(name, weights[name]).astype(file[place].dtype)
 
 
-def _h5py() -> ModuleType:
+class _Whole:
+    """A model with its configuration."""
+
+    def __init__(self, file: Any, path: Path) -> None:  # noqa: ANN401 - h5py is not typed
+        self.model = read_config(file.attrs["model_config"], path)
+        root = file.get("model_weights", file)
+        self.places = places_in_whole(self.model, root, path)
+        version = _text(root.attrs.get("keras_version", file.attrs.get("keras_version", "")))
+        self.old = not version.startswith("3.")
+
+
+def _whole(file: Any, path: Path) -> _Whole | None:  # noqa: ANN401
+    """None where there is no configuration, or one that cannot be rebuilt here: its weights may still be read."""
+    if "model_config" not in file.attrs:
+        return None
     try:
-        import h5py  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise OptionError("Keras .h5 files need h5py: pip install 'gifthorse[keras]'") from error
-    module: ModuleType = h5py
-    return module
-
-
-def _refuse_other_files(h5py: ModuleType, file: Any, path: Path) -> None:  # noqa: ANN401 - h5py is not typed
-    """Check every link and every data set in the file, without following one out of it."""
-    waiting, seen, total = [(file, "")], set(), 0
-    while waiting:
-        group, place = waiting.pop()
-        for key in group:
-            where = f"{place}/{key}"
-            link = group.get(key, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                target = getattr(link, "filename", None)
-                raise UnsafeFileError(
-                    f"{path}: {where!r} is a link to {target or getattr(link, 'path', 'elsewhere')!r} "
-                    f"{'(another file)' if target else ''}, which Keras does not write. It was not followed; have the "
-                    "model saved again by Keras"
-                )
-            node = group[key]
-            address = h5py.h5o.get_info(node.id).addr
-            if address in seen:
-                continue
-            seen.add(address)
-            if len(seen) > MOST_OBJECTS:
-                raise ModelFileError(f"{path} holds more than {MOST_OBJECTS:,} objects; this is no file of weights")
-            if isinstance(node, h5py.Group):
-                waiting.append((node, where))
-            elif isinstance(node, h5py.Dataset):
-                if node.external or node.is_virtual:
-                    raise UnsafeFileError(
-                        f"{path}: the numbers of {where!r} are kept in other files, which Keras does not do. They "
-                        "were not read; have the model saved again by Keras"
-                    )
-                total += node.size * node.dtype.itemsize if node.size else 0
-    if total > MOST_BYTES:
-        raise ModelFileError(f"{path} declares {total:,} bytes of weights; at most {MOST_BYTES:,} are read")
+        return _Whole(file, path)
+    except (UnsafeFileError, UnsupportedModelError):
+        return None
 
 
 def _places(file: Any, path: Path) -> dict[str, str]:  # noqa: ANN401

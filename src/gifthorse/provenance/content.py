@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from . import archive, hdf5, hub
+from . import archive, caffe, hdf5, hub
 from .look import Look
 from .pickles import scan_pickle
 
@@ -21,7 +21,7 @@ SUFFIXES_OF_CODE = frozenset(
     (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js", ".jar", ".class", ".ipynb")
 )
 SUFFIXES_OF_NOTES = frozenset((".txt", ".md", ".rst", ".json", ".toml", ".yaml", ".yml", ".csv", ".cff", ".pbtxt"))
-SUFFIXES_OF_NOTES |= frozenset((".prototxt", ".sig", ".pub", ".pem", ".crt"))
+SUFFIXES_OF_NOTES |= frozenset((".sig", ".pub", ".pem", ".crt"))
 MOST_TEXT = 2**26
 MOST_PICKLES = 5  # of a legacy file of torch.save; numbers follow them
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -95,7 +95,7 @@ def _onnx(path: Path, look: Look) -> None:
 
 
 def _flat(path: Path, look: Look) -> None:
-    look.kind = {".tflite": "TensorFlow Lite", ".caffemodel": "Caffe"}.get(path.suffix, "TensorFlow graph")
+    look.kind = {".tflite": "TensorFlow Lite"}.get(path.suffix, "TensorFlow graph")
     look.miss(f"the layers of a {look.kind} file are not read here")
 
 
@@ -180,8 +180,9 @@ READERS: Final[tuple[tuple[Recognise, Callable[[Path, Look], None]], ...]] = (
     (lambda path, start: start.startswith(tuple(UNREAD)) or start[257:262] == b"ustar", _unread),
     (lambda path, start: start[:6] == b"\x93NUMPY", _npy),
     (lambda path, start: path.suffix == ".safetensors" or bool(re.match(rb"[\s\S]{7}\0\{", start)), _safetensors),
+    (lambda path, start: path.suffix.lower() in (".prototxt", ".caffemodel"), caffe.look_at),
     (lambda path, start: path.suffix.lower() in SUFFIXES_OF_NOTES and b"\0" not in start, _notes),
     (_is_onnx, _onnx),
-    (lambda path, start: start[4:8] == b"TFL3" or path.suffix in (".caffemodel", ".pb", ".tflite"), _flat),
+    (lambda path, start: start[4:8] == b"TFL3" or path.suffix in (".pb", ".tflite"), _flat),
 )
 """By the first bytes where they tell, else by the name; the first that takes a file is the one."""

@@ -41,6 +41,8 @@ WEIGHTED: Final = frozenset(name for name in LAYERS if "Conv" in name and "Pooli
     "MultiHeadAttention",
     "SimpleRNN",
 }
+CODE: Final = frozenset(("Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer"))
+"""Classes whose configuration holds or names code."""
 DEEPEST = 100
 
 
@@ -82,6 +84,10 @@ def _judge(one: Json, look: Look, place: str) -> None:
     config = one.get("config")
     if kind in ("Lambda", "__lambda__"):
         look.find("GH110", "a Lambda layer or function holds Python code, which is run when the model is used", place)
+    elif kind in CODE:
+        look.find("GH110", f"a {kind} holds or names a program, which is opened and run with the model", place)
+    elif kind == "function" and isinstance(module, str) and _reaches_out(module):
+        look.find("GH110", f"a function that is no part of a network, {module}.{config}, is run with the model", place)
     elif isinstance(module, str):  # Keras 3
         if module.partition(".")[0] not in ("keras", "builtins", "numpy", "tensorflow"):
             look.find("GH120", f"{kind} is of the module {module!r}", place)
@@ -92,6 +98,12 @@ def _judge(one: Json, look: Look, place: str) -> None:
             look.find("GH120", f"the layer {kind} is none of Keras", place)
     elif module is None and "registered_name" in one and kind == "function":
         look.find("GH120", f"a function of the maker's own, {registered or config!r}", place)
+
+
+def _reaches_out(module: str) -> bool:
+    """Whether a function of Keras 3 is from where Keras has other things than activations and the like."""
+    inner = module.removeprefix("keras.src.").removeprefix("keras.").partition(".")[0]
+    return module.startswith("keras.") and inner in ("utils", "saving", "models", "config", "export", "legacy")
 
 
 def graph_of(config: Json) -> Graph:

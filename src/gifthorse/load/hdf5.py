@@ -1,0 +1,83 @@
+"""HDF5 files, opened once every link and every data set in them has been checked.
+
+HDF5 can link to other files and keep numbers in them, so nothing is followed or read before.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import ModelFileError, OptionError, UnsafeFileError
+from .interface import reading
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+MOST_BYTES = 2**30
+MOST_OBJECTS = 100_000
+
+
+@contextmanager
+def hdf5(source: Path | io.BytesIO, path: Path, mode: str = "r") -> Iterator[Any]:
+    """The open file.
+
+    Args:
+        source: the file, or its bytes, which change where they are written to.
+        path: what to call it in messages.
+        mode: ``r``, or ``r+`` to write.
+
+    Raises:
+        OptionError: h5py is not installed.
+        UnsafeFileError: there is a link in it, or numbers that are kept in other files.
+        ModelFileError: it is damaged, or too large.
+    """
+    h5py = h5py_module()
+    with reading(path, "HDF5 file"), h5py.File(source, mode) as file:
+        _refuse_other_files(h5py, file, path)
+        yield file
+
+
+def h5py_module() -> ModuleType:
+    """The package; raises OptionError where it is not installed."""
+    try:
+        import h5py  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise OptionError("Keras files need h5py: pip install 'gifthorse[keras]'") from error
+    module: ModuleType = h5py
+    return module
+
+
+def _refuse_other_files(h5py: ModuleType, file: Any, path: Path) -> None:  # noqa: ANN401 - h5py is not typed
+    """Check every link and every data set in the file, without following one out of it."""
+    waiting, seen, total = [(file, "")], set(), 0
+    while waiting:
+        group, place = waiting.pop()
+        for key in group:
+            where = f"{place}/{key}"
+            link = group.get(key, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                target = getattr(link, "filename", None)
+                raise UnsafeFileError(
+                    f"{path}: {where!r} is a link to {target or getattr(link, 'path', 'elsewhere')!r} "
+                    f"{'(another file)' if target else ''}, which Keras does not write. It was not followed; have the "
+                    "model saved again by Keras"
+                )
+            node = group[key]
+            address = h5py.h5o.get_info(node.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if len(seen) > MOST_OBJECTS:
+                raise ModelFileError(f"{path} holds more than {MOST_OBJECTS:,} objects; this is no file of weights")
+            if isinstance(node, h5py.Group):
+                waiting.append((node, where))
+            elif isinstance(node, h5py.Dataset):
+                if node.external or node.is_virtual:
+                    raise UnsafeFileError(
+                        f"{path}: the numbers of {where!r} are kept in other files, which Keras does not do. They "
+                        "were not read; have the model saved again by Keras"
+                    )
+                total += node.size * node.dtype.itemsize if node.size else 0
+    if total > MOST_BYTES:
+        raise ModelFileError(f"{path} declares {total:,} bytes of weights; at most {MOST_BYTES:,} are read")

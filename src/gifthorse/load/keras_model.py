@@ -1,0 +1,333 @@
+"""The configuration of a Keras model as a graph of layers, each of a known kind with checked options.
+
+This comes before anything is built from the file. What is not on the list of ``keras_layers.KINDS`` is refused; names
+of modules, registered objects and functions in the configuration are never looked up.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, final
+
+from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
+from ..provenance.keras_config import CODE, LAYERS, MODELS, OPERATIONS
+from .keras_options import Check, checked_options, flag, optional
+
+Value = TypeVar("Value")
+Place = tuple[str, int]
+"""A layer's name in its model, and the number of the call."""
+
+MOST_TEXT = 2**26
+MOST_LAYERS = 10_000
+MOST_CALLS = 20_000
+DEEPEST = 8
+WAY_OUT = "have the weights saved alone, by model.save_weights('model.weights.h5'), and name the architecture"
+
+SUMS: Final = {"Add": "+", "Subtract": "-", "Multiply": "*", "Divide": "/", "TrueDivide": "/"}
+"""Single operations of Keras 3 that stand as layers, of the module ``keras.src.ops.numpy``."""
+OLD_SUMS: Final = {
+    "__operators__.add": "+",
+    "math.add": "+",
+    "math.subtract": "-",
+    "math.multiply": "*",
+    "math.truediv": "/",
+    "math.divide": "/",
+}
+"""The same in Keras 2, by the function of a ``TFOpLambda``."""
+
+
+@final
+@dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        kind: class of Keras, a key of ``keras_layers.KINDS``; for a single operation, its sign.
+        name: as it is in the file.
+        path: with the names of the models around it.
+        options: checked, by name.
+        trainable: whether it was to be trained, on which the order in a file may depend.
+    """
+
+    kind: str
+    name: str
+    path: str
+    options: Mapping[str, Any]
+    trainable: bool = True
+
+
+@final
+@dataclass(frozen=True)
+class Call:
+    """A layer, or a model, given values; numbers stand for themselves."""
+
+    name: str
+    number: int
+    given: tuple[Place | float, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Model:
+    """A model of one input and one output.
+
+    Attributes:
+        kind: ``Sequential`` or ``Functional``.
+        name: as it is in the file.
+        path: with the names of the models around it.
+        parts: layers and models in it by name, in the file's order.
+        calls: in an order in which they can be done.
+        input_shape: without the first dimension; None where it is not stated, and for single sizes that vary.
+        input_place: where its input is.
+        output: where its output is.
+        trainable: whether it was to be trained.
+    """
+
+    kind: str
+    name: str
+    path: str
+    parts: Mapping[str, "Layer | Model"]
+    calls: tuple[Call, ...]
+    input_shape: tuple[int | None, ...] | None
+    input_place: Place
+    output: Place
+    trainable: bool = True
+
+    def layers(self) -> Iterator[Layer]:
+        """All layers, those of models inside it in their place."""
+        for part in self.parts.values():
+            if isinstance(part, Model):
+                yield from part.layers()
+            else:
+                yield part
+
+
+def run(
+    model: Model,
+    value: Value,
+    apply: Callable[[Layer, list[Value | float]], Value],
+    inside: Callable[[Model, Value], Value] | None = None,
+) -> Value:
+    """What comes of ``value``, where ``apply`` does what a layer does, and ``inside`` what a model inside it does."""
+    values: dict[Place, Value] = {model.input_place: value}
+    for call in model.calls:
+        part = model.parts[call.name]
+        given = [one if isinstance(one, float) else values[one] for one in call.given]
+        if isinstance(part, Model):
+            (only,) = given
+            assert not isinstance(only, float)
+            values[call.name, call.number] = inside(part, only) if inside else run(part, only, apply)
+        else:
+            values[call.name, call.number] = apply(part, given)
+    return values[model.output]
+
+
+def parsed(text: str | bytes, kinds: Mapping[str, Mapping[str, tuple[Check, Any]]], path: object) -> Model:
+    """The model that a configuration describes.
+
+    Args:
+        text: JSON.
+        kinds: the options of each kind of layer that is taken.
+        path: of the file, for messages.
+
+    Raises:
+        UnsafeFileError: the configuration holds code.
+        ModelFileError: it makes no sense.
+        UnsupportedModelError: a layer, or a way of using it, is not on the list.
+    """
+    if len(text) > MOST_TEXT:
+        raise ModelFileError(f"{path}: the configuration has {len(text):,} bytes; at most {MOST_TEXT:,} are read")
+    try:
+        config = json.loads(text)
+        _refuse_code(config, path)
+        return _Parser(kinds, str(path)).model(config, "", 0)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else f"{type(error).__name__}: {error}"
+        raise ModelFileError(f"{path}: the configuration of the model makes no sense ({said[:200]})") from error
+
+
+def _refuse_code(config: object, path: object) -> None:
+    waiting = [config]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if one.get("class_name") in CODE:
+                inner = one.get("config")
+                name = inner.get("name") if isinstance(inner, dict) else None
+                raise UnsafeFileError(
+                    f"{path}: {name or 'an object'!r} of the configuration is a {one['class_name']}, which is code. It "
+                    f"was not opened and the code was not run; {WAY_OUT}"
+                )
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+class _Parser:
+    def __init__(self, kinds: Mapping[str, Mapping[str, tuple[Check, Any]]], path: str) -> None:
+        self.kinds = kinds
+        self.path = path
+        self.left = MOST_LAYERS
+
+    def model(self, config: Any, prefix: str, depth: int) -> Model:  # noqa: ANN401 - JSON
+        kind, inner = config["class_name"], config["config"]
+        if kind not in MODELS:
+            raise UnsupportedModelError(
+                f"{self.path}: the model is a {kind!r}, a class of its maker's own, and not Sequential or Functional; "
+                f"{WAY_OUT}"
+            )
+        if depth > DEEPEST:
+            raise ModelFileError(f"{self.path}: models are nested more than {DEEPEST} deep")
+        layers = inner if isinstance(inner, list) else inner["layers"]  # old Sequential models are lists
+        about = {} if isinstance(inner, list) else inner
+        name = str(about.get("name", "model"))
+        trainable = _trainable(about)
+        parts: dict[str, Layer | Model] = {}
+        nodes: dict[str, Any] = {}
+        shape: Any = None
+        for index, one in enumerate(layers):
+            its_name = str(one.get("name") or one["config"].get("name", f"layer_{index}"))
+            if its_name in nodes:
+                raise ModelFileError(f"{self.path}: two layers are called {its_name!r}")
+            nodes[its_name] = one.get("inbound_nodes", [])
+            its_config = one["config"]
+            if shape is None and isinstance(its_config, dict):
+                shape = its_config.get("batch_input_shape") or its_config.get("batch_shape")
+            if one["class_name"] != "InputLayer":
+                parts[its_name] = self._part(one, its_name, prefix, depth)
+        if shape is None and kind == "Sequential":
+            shape = about.get("build_input_shape") or (config.get("build_config") or {}).get("input_shape")
+        inputs: Place
+        if kind == "Sequential":
+            inputs = ("", 0)
+            places: list[Place] = [inputs, *((part, 0) for part in parts)]
+            calls = tuple(Call(part, 0, (place,)) for part, place in zip(parts, places, strict=False))
+            output = places[-1]
+        else:
+            (inputs,), (output,) = self._ends(inner, "input_layers"), self._ends(inner, "output_layers")
+            calls = self._ordered(parts, nodes, inputs, output)
+        sizes = _sizes(shape) if shape is not None else None
+        return Model(kind, name, prefix, parts, calls, sizes, inputs, output, trainable)
+
+    def _part(self, one: Any, name: str, prefix: str, depth: int) -> "Layer | Model":  # noqa: ANN401
+        self.left -= 1
+        if self.left < 0:
+            raise ModelFileError(f"{self.path}: the model has more than {MOST_LAYERS:,} layers")
+        kind, config, path = one["class_name"], one["config"], f"{prefix}{name}"
+        if kind in MODELS:
+            return self.model(one, f"{path}/", depth + 1)
+        module = str(one.get("module") or "")
+        where = f"{self.path}: the layer {path!r} ({kind})"
+        # In HDF5, Keras 3 leaves the module out; its layers say whether they are trainable, and operations do not.
+        of_3 = module.startswith("keras.src.ops") or (not module and kind in SUMS and config.keys() == {"name"})
+        if of_3 or kind in OPERATIONS:
+            table, key = (OLD_SUMS, str(config.get("function"))) if kind in OPERATIONS else (SUMS, str(kind))
+            if key not in table:
+                raise UnsupportedModelError(f"{where}: the operation {key} is not read here; {WAY_OUT}")
+            return Layer(table[key], name, path, {})
+        registered = one.get("registered_name")
+        foreign = module and module.partition(".")[0] != "keras"
+        if kind not in self.kinds or foreign or (isinstance(registered, str) and ">" in registered):
+            own = "a layer of its maker's own" if kind not in LAYERS or foreign else "a layer that is not read here"
+            raise UnsupportedModelError(f"{where} is {own}; {WAY_OUT}")
+        return Layer(kind, name, path, checked_options(config, self.kinds[kind], where), _trainable(config))
+
+    def _ends(self, inner: Any, which: str) -> list[Place]:  # noqa: ANN401
+        found = _places(inner[which])
+        if len(found) != 1:
+            raise UnsupportedModelError(
+                f"{self.path}: {which} names {len(found)}; a classifier that is read here has one input and one output"
+            )
+        return found
+
+    def _ordered(
+        self, parts: Mapping[str, "Layer | Model"], nodes: Mapping[str, Any], inputs: Place, output: Place
+    ) -> tuple[Call, ...]:
+        """The calls, each after those that give what it takes."""
+        given = {name: [self._given(node, name, parts[name]) for node in nodes[name]] for name in parts}
+        taken = {
+            output,
+            *(one for calls in given.values() for call in calls for one in call if not isinstance(one, float)),
+        }
+        # Keras 2 counts the making of a model inside another one as its first call.
+        first = {name: int(isinstance(parts[name], Model) and (name, len(given[name])) in taken) for name in parts}
+        waiting = [
+            Call(name, number, call) for name, calls in given.items() for number, call in enumerate(calls, first[name])
+        ]
+        if len(waiting) > MOST_CALLS:
+            raise ModelFileError(f"{self.path}: the layers are called more than {MOST_CALLS:,} times")
+        takers: dict[Place, list[Call]] = {}
+        missing: dict[int, int] = {}
+        for call in waiting:
+            sources = {one for one in call.given if not isinstance(one, float)}
+            missing[id(call)] = len(sources)
+            for source in sources:
+                takers.setdefault(source, []).append(call)
+        ready, ordered = [inputs], []
+        while ready:
+            for call in takers.pop(ready.pop(0), []):
+                missing[id(call)] -= 1
+                if missing[id(call)] == 0:
+                    ordered.append(call)
+                    ready.append((call.name, call.number))
+        if len(ordered) != len(waiting):
+            stuck = next(call.name for call in waiting if missing[id(call)])
+            raise ModelFileError(f"{self.path}: the layer {stuck!r} is given what no layer before it gives")
+        return tuple(ordered)
+
+    def _given(self, node: Any, name: str, part: "Layer | Model") -> tuple[Place | float, ...]:  # noqa: ANN401
+        """What a call is given, in the order of the layer's arguments."""
+        where = f"{self.path}: the layer {name!r}"
+        if isinstance(node, dict):  # Keras 3
+            positional, named = list(node.get("args") or []), dict(node.get("kwargs") or {})
+        else:
+            positional, named = [_place(one) for one in node], dict(node[0][3]) if len(node[0]) > 3 else {}
+            if len(node) == 1 and isinstance(part, Layer) and part.kind in ("+", "-", "*", "/"):
+                named.pop("name", None)
+                if "y" in named:
+                    positional.append(named.pop("y"))
+        if len(positional) == 1 and isinstance(positional[0], list) and not _is_place(positional[0]):
+            positional = positional[0]
+        for known in ("query", "value", "key"):  # of attention, which is the one layer with several arguments
+            if isinstance(part, Layer) and part.kind == "MultiHeadAttention" and named.get(known) is not None:
+                positional.append(named.pop(known))
+        strange = {key: value for key, value in named.items() if key != "training" and value not in (None, False)}
+        if strange:
+            raise UnsupportedModelError(f"{where} is called with {', '.join(strange)}, which is not read here")
+        return tuple(float(one) if type(one) in (int, float) else _place(one) for one in positional)
+
+
+def _trainable(config: Any) -> bool:  # noqa: ANN401
+    value = optional(flag)(config.get("trainable")) if isinstance(config, dict) else None
+    return value is not False
+
+
+def _sizes(shape: Any) -> tuple[int | None, ...]:  # noqa: ANN401
+    sizes = tuple(shape[1:])
+    if any(one is not None and (type(one) is not int or not 1 <= one <= 2**20) for one in sizes):
+        raise ValueError(f"the input shape is {str(shape)[:80]}")
+    return sizes
+
+
+def _is_place(value: Any) -> bool:  # noqa: ANN401
+    return (
+        isinstance(value, list)
+        and len(value) in (3, 4)
+        and isinstance(value[0], str)
+        and all(type(one) is int for one in value[1:3])
+    )
+
+
+def _place(value: Any) -> Place:  # noqa: ANN401
+    if isinstance(value, dict):
+        value = value["config"]["keras_history"]
+    if not _is_place(value) or value[2] != 0:
+        raise ValueError(f"{str(value)[:80]} names no output of a layer")
+    return value[0], value[1]
+
+
+def _places(value: Any) -> list[Place]:  # noqa: ANN401
+    if _is_place(value) or (isinstance(value, dict) and "keras_history" in value.get("config", {})):
+        return [_place(value)]
+    items = value.values() if isinstance(value, dict) else value
+    return [found for one in items for found in _places(one)]
