@@ -26,6 +26,7 @@ from .safetensors import SafeTensors
 from .spec_file import SpecOptions, checked, merged, read_spec, spec_path, write_spec
 from .state_dict import StateDict
 from .transformers import Transformers
+from .user_code import TIMM
 
 __all__ = ["FORMATS", "check_conversion", "device_named", "load_model", "save_model"]
 
@@ -204,7 +205,7 @@ def _fingerprint(path: Path) -> tuple[str, int]:
 
 def _refuse_unnamed_code(beside: SpecOptions, path: Path) -> None:
     """The TOML may come from the same stranger as the model, so it cannot name code to run."""
-    if beside.arch not in KNOWN and ":" in str(beside.arch):
+    if beside.arch not in KNOWN and ":" in str(beside.arch) and not str(beside.arch).startswith(TIMM):
         raise OptionError(
             f"{spec_path(path)} names code as the architecture, {beside.arch}; that is run only if you name it "
             "yourself, as arch"

@@ -178,9 +178,11 @@ def _check(one: Listed, path: Path, where: str) -> None:
 
 @contextmanager
 def _hub(address: str, endpoint: str) -> Iterator[None]:
-    """In the block, whatever the client raises is an error of ours."""
-    from huggingface_hub import errors  # noqa: PLC0415 - an extra
+    """In the block, the client draws no bars of its own, and whatever it raises is an error of ours."""
+    from huggingface_hub import errors, utils  # noqa: PLC0415 - an extra
 
+    shown = not utils.are_progress_bars_disabled()
+    utils.disable_progress_bars()
     try:
         yield
     except GiftHorseError:
@@ -201,3 +203,6 @@ def _hub(address: str, endpoint: str) -> Iterator[None]:
     except Exception as error:  # the client and what it sends requests with each raise errors of their own
         said = " ".join(str(error).split())[:300]
         raise FetchError(f"{address} could not be fetched from {endpoint}: {type(error).__name__}: {said}") from error
+    finally:
+        if shown:
+            utils.enable_progress_bars()
