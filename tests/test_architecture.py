@@ -184,7 +184,9 @@ CATCHES_ALL = {
     "data/hub.py",  # requests, httpx, huggingface_hub and datasets each raise errors of their own
     "load/__init__.py",  # each back end of torch refuses a device with an error of its own
     "load/fit.py",  # the user's network
+    "load/hub.py",  # huggingface_hub and what it sends requests with each raise errors of their own
     "load/interface.py",  # the parsers of files
+    "load/onnx_session.py",  # ONNX Runtime raises errors of its own
     "load/probe.py",  # the user's network
     "load/user_code.py",  # the user's module, and the factory in it
     "plugins.py",  # the module of another package

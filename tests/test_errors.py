@@ -11,6 +11,8 @@ TREE = {
     "UnsafeFileError": (errors.ModelFileError, 4),
     "ArchitectureError": (errors.ModelFileError, 4),
     "UnsupportedModelError": (errors.GiftHorseError, 4),
+    "AnswerError": (errors.GiftHorseError, 4),
+    "FetchError": (errors.GiftHorseError, 4),
     "DataError": (errors.GiftHorseError, 4),
     "GuardFileError": (errors.GiftHorseError, 4),
     "DivergedError": (errors.GiftHorseError, 4),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .guard.guard_file import load_guard, save_guard
     from .guard.guarded import GuardedClassifier
     from .load import load_model, save_model
+    from .load.black_box import black_box
     from .pipeline import Methods, vet
     from .provenance.verify import verify
     from .report import write_report
@@ -40,6 +41,7 @@ _HOME = {
     "Samples": "core.data",
     "Verdict": "core.verdict",
     "Vetting": "core.vetting",
+    "black_box": "load.black_box",
     "export_onnx": "guard.export",
     "load_guard": "guard.guard_file",
     "load_model": "load",
@@ -62,6 +64,7 @@ __all__ = [
     "Verdict",
     "Vetting",
     "__version__",
+    "black_box",
     "export_onnx",
     "load_guard",
     "load_model",

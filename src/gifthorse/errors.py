@@ -8,6 +8,8 @@
     │   ├── UnsafeFileError   ... because opening it would run code
     │   └── ArchitectureError ... because its weights do not fit the architecture
     ├── UnsupportedModelError a network that cannot be vetted (NaN weights, no gradient, ...)
+    ├── AnswerError           a black box that does not answer, or gives no table of scores
+    ├── FetchError            a file that cannot be fetched, or is not the one that was meant
     ├── DataError             samples that cannot be read, or do not fit the model
     ├── GuardFileError        a guard file that cannot be read, or was made for another model
     ├── DivergedError         an optimisation that ended in NaN
@@ -46,6 +48,14 @@ class ArchitectureError(ModelFileError):
 
 class UnsupportedModelError(GiftHorseError):
     """A network was loaded, but no method here can work on it."""
+
+
+class AnswerError(GiftHorseError):
+    """A black box does not answer, or its answers are no table of finite scores."""
+
+
+class FetchError(GiftHorseError):
+    """A file or a folder cannot be fetched, or what came is not what was meant."""
 
 
 class DataError(GiftHorseError):

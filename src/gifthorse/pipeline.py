@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import final
+from typing import Final, final
 
 from .core.data import Samples
 from .core.defense import Detector, Filter, Guard, GuardState, Repaired, Repairer
@@ -15,7 +15,7 @@ from .core.verdict import Outcome, Verdict
 from .core.vetting import Vetting
 from .detect import DETECTORS, NeuralCleanse
 from .errors import DataError, OptionError, UnsupportedModelError
-from .guard import FILTERS, Strip
+from .guard import FILTERS, FeatureSqueezing, Joined, Strip
 from .metrics import accuracy
 from .repair import REPAIRERS, Unlearning
 
@@ -42,6 +42,25 @@ UNSCANNED = Verdict(
 
 DETECTOR, REPAIRER, FILTER = Spec(NeuralCleanse.name), Spec(Unlearning.name), Spec(Strip.name)
 """What is done if nothing is said."""
+
+
+ANSWERS_DO: Final = (FeatureSqueezing, Strip)
+"""What needs nothing of a network but its answers: it can be had in front of a black box."""
+
+
+def answers_do(method: Detector | Repairer | Filter) -> bool:
+    """Whether a method needs no gradients, layers or weights, but answers alone.
+
+    A method of another package says so by a class attribute, ``answers_do = True``.
+    """
+    if isinstance(method, Joined):
+        return all(map(answers_do, method.filters))
+    return isinstance(method, ANSWERS_DO) or getattr(method, "answers_do", False) is True
+
+
+def is_black_box(model: Classifier) -> bool:
+    """Whether only answers are to be had of a model; its network says so by an attribute ``differentiable = False``."""
+    return getattr(model.network, "differentiable", True) is False
 
 
 def methods(
@@ -77,6 +96,8 @@ def vet(
 ) -> Vetting:
     """Examine a model, and repair and guard it if it is backdoored.
 
+    Of a black box, only what needs its answers alone is done; the verdict is inconclusive otherwise, and says why.
+
     Args:
         model: left as it is.
         samples: clean and labelled; some hundreds, of all classes, serve best.
@@ -93,6 +114,8 @@ def vet(
     started, began = datetime.now(UTC), time.monotonic()
     samples.check_fits(model.spec)
     _check_weights(model)
+    if verdict is None and is_black_box(model) and not answers_do(methods.detector):
+        verdict = _not_applicable(model, methods, seed)
     verdict = verdict or methods.detector.inspect(model, samples, seed=seed, progress=progress)
     repaired, after = _repair(model, samples, verdict, methods, seed=seed, progress=progress)
     guard, guard_reason = _guard(model, samples, verdict, methods.filter, seed=seed, progress=progress)
@@ -129,11 +152,28 @@ def _check_weights(model: Classifier) -> None:
             )
 
 
+def _not_applicable(model: Classifier, methods: Methods, seed: int) -> Verdict:
+    """What is said of a black box by a detector that would have to look inside."""
+    repair = "" if methods.repairer is None else f" Nor can {methods.repairer.name} change it."
+    reason = (
+        f"{methods.detector.name} is not applicable: it follows gradients, and of {_called(model)} only answers are to "
+        f"be had; answers alone cannot tell whether there is a backdoor.{repair} Vet the model's own file, its weights "
+        "with the architecture"
+    )
+    return Verdict(Outcome.INCONCLUSIVE, math.nan, (), (), reason, "none: there was no scan", Spec("none"), seed)
+
+
+def _called(model: Classifier) -> str:
+    return str(getattr(model.network, "name", "a black box"))
+
+
 def _repair(
     model: Classifier, samples: Samples, verdict: Verdict, methods: Methods, *, seed: int, progress: Progress
 ) -> tuple[Repaired | None, Verdict | None]:
     found = verdict.outcome is Outcome.BACKDOOR_FOUND
     if methods.repairer is None or (methods.repairer.needs_trigger and not found):
+        return None, None
+    if is_black_box(model) and not answers_do(methods.repairer):
         return None, None
     repaired = methods.repairer.repair(model, samples, verdict, seed=seed, progress=progress)
     if not found:  # a scan that found nothing would find nothing again
@@ -166,7 +206,14 @@ def _guard(
 ) -> tuple[Guard | None, str]:
     if recipe is None:
         return None, "not asked for"
-    if verdict.outcome is Outcome.INCONCLUSIVE and verdict is not UNSCANNED:
+    if is_black_box(model):
+        if not answers_do(recipe):
+            there = ", ".join(sorted(kind.name for kind in ANSWERS_DO))
+            return None, (
+                f"not applicable: {recipe.name} looks at layers of the network, and of {_called(model)} only answers "
+                f"are to be had; {there} can be asked for"
+            )
+    elif verdict.outcome is Outcome.INCONCLUSIVE and verdict is not UNSCANNED:
         return None, "not made, because the scan could not tell anything of this model"
     try:
         guard = recipe.calibrate(model, samples, verdict, seed=seed, progress=progress)

@@ -1,5 +1,12 @@
 import os
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,3 +75,69 @@ def user_file(tmp_path: Path) -> Path:
         "VALUE = 3\n"
     )
     return file
+
+
+@dataclass
+class Local:
+    """A server on this machine that plays another one: what it answers, and what it was asked.
+
+    ``pages`` maps a path to a reply: status, headers, body; a function of the handler may do as it likes instead.
+    """
+
+    url: str
+    pages: dict[str, Any] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+
+@contextmanager
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Local]:
+    """A server in a thread, with TLS if there is a ``context``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def reply(self) -> None:
+            path = self.path.partition("?")[0]
+            local.asked.append((self.command, path))
+            local.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            page = local.pages.get(path, (404, {}, b"nothing"))
+            if callable(page):
+                page = page(self)
+            if page is None:  # it has done all itself
+                self.close_connection = True
+                return
+            status, headers, body = page
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+            self.close_connection = True
+
+        do_GET = do_POST = do_HEAD = reply
+
+        def log_message(self, *unused: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    local = Local(f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield local
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def local() -> Iterator[Local]:
+    with serving() as started:
+        yield started

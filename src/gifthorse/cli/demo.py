@@ -10,6 +10,7 @@ from .file import examine
 from .folder import check_folder, write_all
 from .progress import progress_bars
 from .show import line, show
+from .source import Source
 
 if TYPE_CHECKING:
     from ..core.attack import Implant
@@ -83,7 +84,7 @@ def _vet(path: Path, clean: "Samples", seed: int) -> "Vetting":
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, seed=seed, progress=progress)
     command = options.command_line()
-    show(*write_all(vetting, model, path.parent, command=command, examination=examine(path, model)))
+    show(*write_all(vetting, model, path.parent, command=command, examination=examine(Source(path, str(path)), model)))
     return vetting
 
 

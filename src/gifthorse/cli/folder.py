@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from ..report import ReportDocument
 
 # What an earlier run may have left, and this one may not write.
-STALE = ("repaired.*", "guard.safetensors", "guard.safetensors.sig", "bom.cdx.json", "triggers/label_*.png")
+STALE = (
+    "repaired.*",
+    "repaired/*",
+    "guard.safetensors",
+    "guard.safetensors.sig",
+    "bom.cdx.json",
+    "triggers/label_*.png",
+)
 
 
 def check_folder(out: Path, *, model: Path | None = None) -> None:
@@ -69,13 +76,18 @@ def write_all(
             files.append(Path(FILE_NAME))
             write_bom(document, listed, folder)
         if vetting.repaired and vetting.origin:
-            files.append(Path(f"repaired{vetting.origin.path.suffix}"))
+            whole = vetting.origin.path.is_dir()
+            files.append(Path("repaired" if whole else f"repaired{vetting.origin.path.suffix}"))
             save_model(vetting.repaired.model, folder / files[-1])
         if vetting.guard:
             files.append(Path("guard.safetensors"))
             save_guard(restored_guard(vetting.guard, model), model, folder / files[-1])
         if signer:
-            to_sign = [one for pattern in ("repaired.*", "guard.safetensors") for one in sorted(folder.glob(pattern))]
+            to_sign = [
+                one
+                for pattern in ("repaired", "repaired.*", "guard.safetensors")
+                for one in sorted(folder.glob(pattern))
+            ]
             for one in to_sign:
                 signer.sign(one, one.with_name(one.name + ".sig"))
                 files.append(Path(f"{one.name}.sig"))

@@ -49,7 +49,7 @@ def guard(
 
     recipe = specs.spec(filter, FILTERS, option="--filter").build(FILTERS)
     model, clean = subject.load()
-    if out.exists() and out.samefile(subject.model):
+    if subject.local and out.exists() and out.samefile(subject.local):
         raise OptionError(f"{out} is the model, and would be replaced; give another file as --out")
     verdict = verdict_on(model, report) if report else UNSCANNED
     with progress_bars() as progress:

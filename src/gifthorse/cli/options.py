@@ -13,7 +13,7 @@ import typer
 
 from ..core.spec import Spec
 from ..errors import OptionError
-from . import specs
+from . import source, specs
 
 if TYPE_CHECKING:
     from ..core.data import Samples
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from ..provenance.signing import Signer
 
 Model = Annotated[
-    Path,
-    typer.Argument(help="Model file: safetensors, a PyTorch state dict, or Keras .h5 weights.", show_default=False),
+    str,
+    typer.Argument(
+        help="Model file: safetensors, a PyTorch state dict, or Keras .h5 weights; the folder of an image classifier "
+        "of transformers; https://…/FILE or hf://OWNER/NAME@COMMIT, which are fetched; or the address of a service, "
+        "http://HOST:PORT/v2/models/NAME, which is asked for answers.",
+        show_default=False,
+    ),
 ]
 Data = Annotated[
     str,
@@ -41,8 +46,8 @@ Arch = Annotated[
         "--arch",
         metavar="A",
         help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, speech, or "
-        "path/to/file.py:factory, your own code, which is run because you name it here. Found by the weights' names "
-        "and shapes if left out.",
+        "path/to/file.py:factory, your own code, which is run because you name it here; timm:NAME where timm is "
+        "installed. Found by the weights' names and shapes if left out.",
         show_default=False,
     ),
 ]
@@ -191,6 +196,36 @@ Layout = Annotated[
     typer.Option(metavar="nchw|nhwc", rich_help_panel=SPEC_PANEL, show_default=False, help="Where the channels are."),
 ]
 
+SOURCE_PANEL = "Where the model comes from"
+BlackBox = Annotated[
+    bool,
+    typer.Option(
+        "--black-box",
+        help="Ask an ONNX file for its answers, in ONNX Runtime, and look no further. A service is always asked so. "
+        "Whether there is a backdoor cannot be told then; a guard is calibrated.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+Sha256 = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEX", help="What the file's SHA-256 must be.", rich_help_panel=SOURCE_PANEL, show_default=False
+    ),
+]
+PlainHttp = Annotated[bool, typer.Option("--plain-http", help="Fetch over http://, too.", rich_help_panel=SOURCE_PANEL)]
+Pickle = Annotated[
+    bool,
+    typer.Option(
+        "--pickle",
+        help="Fetch a pickle where a hub has no safetensors; it is not opened if it carries code.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+MostGib = Annotated[
+    float,
+    typer.Option(metavar="GIB", min=0.001, help="Fetch at most so much.", rich_help_panel=SOURCE_PANEL),
+]
+
 
 def numbers(text: str | None, *, option: str, separator: str = ",", kind: type = float) -> tuple[Any, ...] | None:
     """``"0.5,0.5"`` to ``(0.5, 0.5)``; None stays None."""
@@ -217,11 +252,26 @@ class Network:
     std: Std = None
     channel_order: ChannelOrder = None
     layout: Layout = None
+    black_box: BlackBox = False
+    sha256: Sha256 = None
+    plain_http: PlainHttp = False
+    pickle: Pickle = False
+    most_gib: MostGib = 8.0
+
+    @functools.cached_property
+    def source(self) -> source.Source:
+        """Where the model is; it is fetched when this is first asked for."""
+        return source.found(
+            self.model,
+            black_box=self.black_box,
+            sha256=self.sha256,
+            plain_http=self.plain_http,
+            pickle=self.pickle,
+            most_gib=self.most_gib,
+        )
 
     def load(self, *, fallback_input_shape: tuple[int, int, int] | None = None) -> "Classifier":
         """The model; the fallback is the size of its input where nothing else tells it."""
-        from ..load import load_model
-
         stated = {
             "input_shape": numbers(self.input_shape, option="--input-shape", separator="x", kind=int),
             "pixel_range": numbers(self.pixel_range, option="--pixel-range"),
@@ -230,11 +280,10 @@ class Network:
             "channel_order": self.channel_order,
             "layout": self.layout,
         }
-        return load_model(
-            self.model,
+        return self.source.load(
             arch=self.arch,
             device=self.device,
-            fallback_input_shape=fallback_input_shape,
+            fallback=fallback_input_shape,
             **{name: value for name, value in stated.items() if value is not None},
         )
 
@@ -257,6 +306,21 @@ class Subject:
     std: Std = None
     channel_order: ChannelOrder = None
     layout: Layout = None
+    black_box: BlackBox = False
+    sha256: Sha256 = None
+    plain_http: PlainHttp = False
+    pickle: Pickle = False
+    most_gib: MostGib = 8.0
+
+    @property
+    def local(self) -> Path | None:
+        """The model's file or folder as it was typed; None for an address."""
+        return source.local(self.model)
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """The options that are about the model alone."""
+        return Network(**{one.name: getattr(self, one.name) for one in fields(Network)})
 
     def load(self) -> "tuple[Classifier, Samples]":
         """The model and the samples, checked against each other."""
@@ -265,8 +329,7 @@ class Subject:
 
         samples = load_samples(self.data, root=self.data_root, split=self.split, limit=self.count, seed=self.seed)
         channels, height, width = samples.images.shape[1:]
-        network = Network(**{one.name: getattr(self, one.name) for one in fields(Network)})
-        model = network.load(fallback_input_shape=(channels, height, width))
+        model = self.network.load(fallback_input_shape=(channels, height, width))
         samples.check_fits(model.spec)
         check_conversion(model, samples)
         return model, samples

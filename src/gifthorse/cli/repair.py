@@ -38,7 +38,7 @@ def repair(
 
     Exit codes: those of the scan; 1 where there was a backdoor to repair.
     """
-    check_folder(out, model=subject.model)
+    check_folder(out, model=subject.local)
     signer = keeping.signer()
     check_bom(keeping.bom)
     from .. import pipeline
@@ -46,7 +46,7 @@ def repair(
 
     methods = pipeline.methods(scanning.spec(), specs.spec(repairer, REPAIRERS, option="--repairer"), None)
     model, clean = subject.load()
-    examination = examine(subject.model, model)
+    examination = examine(subject.network.source, model)
     earlier = verdict_on(model, report) if report else None
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, methods=methods, verdict=earlier, seed=subject.seed, progress=progress)

@@ -23,13 +23,13 @@ def scan(
     Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell, also where no backdoor was found
     in a file that is not the one that was stated · 4 failed.
     """
-    check_folder(out, model=subject.model)
+    check_folder(out, model=subject.local)
     check_bom(bom)
     from .. import pipeline
 
     methods = pipeline.methods(scanning.spec(), None, None)
     model, clean = subject.load()
-    examination = examine(subject.model, model)
+    examination = examine(subject.network.source, model)
     with progress_bars() as progress:
         vetting = pipeline.vet(model, clean, methods=methods, seed=subject.seed, progress=progress)
     listed = clean if bom else None

@@ -91,7 +91,7 @@ def serve(
             if guard is None
             else "--guard and --no-guard exclude each other; give one"
         )
-    called = _checked_name(network.model.stem if name is None else name)
+    called = _checked_name(Path(network.model.partition("@")[0].partition("#")[0]).stem if name is None else name)
     from dataclasses import replace
 
     from ..guard.guard_file import load_guard
@@ -112,7 +112,9 @@ def serve(
     watching = None if guard is None else load_guard(guard, model)
     answers = None
     if repaired is not None:
-        answers = replace(network, model=repaired).load(fallback_input_shape=model.spec.input_shape)
+        answers = replace(network, model=str(repaired), black_box=False, sha256=None).load(
+            fallback_input_shape=model.spec.input_shape
+        )
     server = service(GuardedClassifier(model, watching, answers), name=called, limits=limits)
     return _run(server, host, port, f"{called}, {_guarded_by(watching)}")
 

@@ -20,7 +20,8 @@ def show(document: "ReportDocument", files: list[Path]) -> int:
     from ..report import words
 
     headline = typer.style(words.HEADLINES[document.outcome].upper(), fg=COLOURS.get(document.outcome), bold=True)
-    typer.echo(f"{headline} in {document.model.path}  (p {words.probability(document.p_value)})")
+    model = document.model.path or (document.file.path if document.file else "a model in memory")
+    typer.echo(f"{headline} in {model}  (p {words.probability(document.p_value)})")
     line("reason", document.reason)
     for target in document.targets:
         found = document.evidence(target)

@@ -12,9 +12,10 @@ from ..arch import KNOWN
 from ..core.data import Samples
 from ..core.model import Classifier, Origin
 from ..errors import OptionError
-from ..files import whole_file
+from ..files import whole_file, whole_folder
 from ..provenance.hashes import sha256
 from .caffe import Caffe
+from ..provenance.manifest import folder_sha256, parts_of
 from .fit import paired_names, tensors_of
 from .foreign import READ, refuse_foreign
 from .interface import Described, Format, Original
@@ -26,6 +27,8 @@ from .probe import probed
 from .safetensors import SafeTensors
 from .spec_file import SpecOptions, checked, merged, read_spec, spec_path, write_spec
 from .state_dict import StateDict
+from .transformers import Transformers
+from .user_code import TIMM
 
 __all__ = ["FORMATS", "check_conversion", "device_named", "load_model", "save_model"]
 
@@ -39,6 +42,8 @@ FORMATS: dict[str, Format] = {
     "safetensors": SafeTensors(),
     "state-dict": StateDict(),
 }
+FOLDERS: dict[str, Format] = {"transformers": Transformers()}
+"""Formats whose models are folders; each describes its network itself."""
 
 
 def load_model(
@@ -56,11 +61,11 @@ def load_model(
     A network that the file describes is rebuilt from operations of torch, and compared with the format's own runtime.
 
     Args:
-        path: safetensors, a PyTorch state dict, a Keras model or Keras ``.h5`` weights, or a ``.caffemodel``; known by
-            its bytes.
-        arch: a built-in name, or ``path/to/file.py:factory``, **which is run**: a function or class that takes no
-            argument or the ``ModelSpec``, and returns the network; or the ``.prototxt`` of a Caffe network. None takes
-            the network that the file describes, and finds the built-in one that fits where it holds weights alone.
+        path: safetensors, a PyTorch state dict, a Keras model or Keras ``.h5`` weights, or a ``.caffemodel``, known by
+            its bytes; or the folder of an image classifier of transformers.
+        arch: a built-in name, ``timm:NAME``, or ``path/to/file.py:factory``, **which is run**: a function or class that
+            takes no argument or the ``ModelSpec``, and returns the network; or the ``.prototxt`` of a Caffe network. None
+            takes the network that the file describes, and finds the built-in one that fits where it holds weights alone.
         device: where the model is put.
         fallback_input_shape: ``(C, H, W)`` where nothing else tells it, such as that of the user's samples.
         options: fields of ``ModelSpec``.
@@ -80,8 +85,8 @@ def load_model(
     stated = merged(said, beside)
     if said.arch is None and beside.arch is not None:
         _refuse_unnamed_code(beside, path)
-    file_format = next((one for one in FORMATS.values() if one.recognise(path)), None) or refuse_foreign(path)
-    origin_bytes = sha256(path), path.stat().st_size
+    file_format = _format_of(path, stated.arch)
+    origin_bytes = _fingerprint(path)
     described = _described(file_format, path, stated.arch)
     if described is not None:
         spec = spec_of_described(described, stated.stated(), fallback_input_shape, path)
@@ -114,6 +119,8 @@ def check_conversion(model: Classifier, samples: Samples) -> None:
     """
     origin = model.origin
     if origin is None or origin.arch != OWN or not origin.path.exists():
+        return
+    if origin.format in FOLDERS:  # built by the very library that runs it elsewhere
         return
     original = _original(FORMATS[origin.format], origin.path)
     if original is not None:
@@ -150,8 +157,12 @@ def save_model(model: Classifier, path: str | Path) -> None:
             weights = {names[name]: tensor for name, tensor in weights.items()}
         else:  # the network has renamed what it loaded
             template = None
-    with whole_file(path) as temporary:
-        file_format.write(temporary, weights, template)
+    if file_format.name in FOLDERS:
+        with whole_folder(path) as folder:
+            file_format.write(folder, weights, template)
+    else:
+        with whole_file(path) as temporary:
+            file_format.write(temporary, weights, template)
     arch = model.origin.arch if model.origin else None
     write_spec(path, model.spec, None if arch == OWN else arch)
 
@@ -174,6 +185,8 @@ def device_named(device: str | torch.device) -> torch.device:
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
+        if any(one.recognise(path) for one in FOLDERS.values()):
+            return
         raise OptionError(f"{path} is a folder; give the model file itself ({READ})")
     if not path.is_file():
         raise OptionError(f"there is no file {path}; give a model file ({READ})")
@@ -183,9 +196,27 @@ def _check_file(path: Path) -> None:
         raise OptionError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _format_of(path: Path, arch: str | None) -> Format:
+    """What kind of model it is, by its bytes."""
+    if path.is_dir():
+        if arch is not None:
+            raise OptionError(
+                f"{path} describes its network itself; for the architecture {arch}, give the weights' file"
+            )
+        return next(one for one in FOLDERS.values() if one.recognise(path))
+    return next((one for one in FORMATS.values() if one.recognise(path)), None) or refuse_foreign(path)
+
+
+def _fingerprint(path: Path) -> tuple[str, int]:
+    """SHA-256 and size of a file; of a folder, of the files that a network is read from (``provenance.manifest``)."""
+    if path.is_dir():
+        return folder_sha256(path), sum(one.stat().st_size for one in parts_of(path))
+    return sha256(path), path.stat().st_size
+
+
 def _refuse_unnamed_code(beside: SpecOptions, path: Path) -> None:
     """The TOML may come from the same stranger as the model, so it cannot name code to run."""
-    if beside.arch not in KNOWN and ":" in str(beside.arch):
+    if beside.arch not in KNOWN and ":" in str(beside.arch) and not str(beside.arch).startswith(TIMM):
         raise OptionError(
             f"{spec_path(path)} names code as the architecture, {beside.arch}; that is run only if you name it "
             "yourself, as arch"
@@ -193,18 +224,24 @@ def _refuse_unnamed_code(beside: SpecOptions, path: Path) -> None:
 
 
 def _format_to_write(path: Path, origin: Origin | None) -> Format:
-    if origin is not None and path.suffix == origin.path.suffix:
+    if (
+        origin is not None
+        and origin.format in FOLDERS
+        and not any(path.suffix in one.suffixes for one in FORMATS.values())
+    ):
+        return FOLDERS[origin.format]
+    if origin is not None and origin.format in FORMATS and path.suffix == origin.path.suffix:
         return FORMATS[origin.format]
     for one in FORMATS.values():
         if path.suffix in one.suffixes:
             return one
-    if origin is not None:
+    if origin is not None and origin.format in FORMATS:
         return FORMATS[origin.format]
     suffixes = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
     raise OptionError(f"{path}: no format has names that end so; choose one of {suffixes}")
 
 
 def _template(file_format: Format, origin: Origin | None) -> Path | None:
-    if origin is None or origin.format != file_format.name or not origin.path.is_file():
+    if origin is None or origin.format != file_format.name or not origin.path.exists():
         return None
-    return origin.path if sha256(origin.path) == origin.sha256 else None
+    return origin.path if _fingerprint(origin.path)[0] == origin.sha256 else None

@@ -11,6 +11,7 @@ from . import hub, model_card, sums
 from .content import look_into
 from .findings import Finding, Outcome, outcome_of
 from .hashes import digests
+from .manifest import manifest
 from .signing import Signature, verified
 from .stated import Check, Statement, Statements, findings_of, held
 
@@ -50,14 +51,14 @@ class Examination:
     """All that was found out about a file or a folder.
 
     Attributes:
-        path: as it was given.
+        path: as it was given; the address of a service, which shows no file.
         files: every file that was looked at.
         left_out: folders that were not looked into, as they are no part of a model.
         signature: where one was given.
         findings: what was found, and what could not be told.
     """
 
-    path: Path
+    path: Path | str
     files: tuple[Examined, ...]
     left_out: tuple[Path, ...]
     signature: Signature | None
@@ -67,6 +68,15 @@ class Examination:
     def outcome(self) -> Outcome:
         """Whether anything was found; "nothing" does not say that the model has no backdoor."""
         return outcome_of(self.findings)
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the file; of a folder, as ``manifest`` has it; None of what is no file."""
+        if not isinstance(self.path, Path) or not self.files:
+            return None
+        if self.files[0].path == self.path:
+            return self.files[0].sha256
+        return manifest({one.path.name: one.sha256 for one in self.files if one.path.parent == self.path})
 
     @property
     def is_as_stated(self) -> bool:
@@ -79,6 +89,7 @@ def verify(
     *,
     stated: Sequence[Statement] = (),
     stated_in: Sequence[Path] = (),
+    fetched: Statements | None = None,
     signature: Path | None = None,
     public_key: Path | None = None,
     certificates: Sequence[Path] = (),
@@ -92,6 +103,7 @@ def verify(
         path: a file of any format, or a folder, whose files are all looked at.
         stated: what the user states of the file.
         stated_in: lists of hashes, model cards and Git LFS pointers that the user names.
+        fetched: where files came from, and what was stated of them there.
         signature: of the file or the folder, by OpenSSF model signing; it needs
         public_key: the signer's, or
         certificates: those that the signer's certificate has to lead to.
@@ -119,7 +131,10 @@ def verify(
     statements = _statements(path, paths, stated_in)
     for said in stated:
         statements.add(_key(path), said)
-    findings += statements.findings
+    for about, came in fetched.of.items() if fetched else ():
+        for said in came:
+            statements.add(_key(about), said)
+    findings += [*statements.findings, *(fetched.findings if fetched else ())]
     files = []
     own = {_key(one) for one in (*stated_in, *([signature] if signature else ()))}
     for one in paths:

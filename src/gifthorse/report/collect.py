@@ -50,7 +50,7 @@ def from_vetting(
         DataError: the file is not the one that the model was read from.
     """
     verdict = vetting.verdict
-    if examination and vetting.origin and [one.sha256 for one in examination.files] != [vetting.origin.sha256]:
+    if examination and vetting.origin and examination.sha256 != vetting.origin.sha256:
         raise DataError(
             f"{examination.path} is not the file that the model was read from; it has changed, or is another"
         )
