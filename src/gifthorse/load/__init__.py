@@ -19,6 +19,7 @@ from .foreign import READ, refuse_foreign
 from .interface import Format, Original
 from .keras_h5 import KerasH5
 from .network import build_network, spec_of_described
+from .onnx import Onnx
 from .parity import check_random, check_samples
 from .probe import probed
 from .safetensors import SafeTensors
@@ -32,6 +33,7 @@ OWN = "its own"
 
 FORMATS: dict[str, Format] = {
     "keras-h5": KerasH5(),
+    "onnx": Onnx(),
     "safetensors": SafeTensors(),
     "state-dict": StateDict(),
 }
@@ -52,7 +54,7 @@ def load_model(
     A network that the file describes is rebuilt from operations of torch, and compared with the format's own runtime.
 
     Args:
-        path: safetensors, a PyTorch state dict, or Keras ``.h5`` weights; known by its bytes.
+        path: safetensors, a PyTorch state dict, ONNX, or Keras ``.h5`` weights; known by its bytes.
         arch: a built-in name, or ``path/to/file.py:factory``, **which is run**: a function or class that takes no
             argument or the ``ModelSpec``, and returns the network. None takes the network that the file describes, and
             finds the built-in one that fits where it holds weights alone.
