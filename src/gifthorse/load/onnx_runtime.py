@@ -17,17 +17,17 @@ from .onnx_tensors import numbers_of
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-HALVES = (10, 16)
-"""``TensorProto.DataType`` of half precision."""
-FULL, DOUBLE = 1, 11
+FULL = 1
+OTHERS = (10, 11, 16)
+"""``TensorProto.DataType`` of half and double precision."""
 FATAL = 4
 
 
 def in_onnxruntime(model: "ModelProto", path: Path, answer: str, batch: int | None) -> Original:
     """What onnxruntime answers, on the CPU, with one thread and without optimisations.
 
-    Numbers of half precision are widened before, as the rebuilt network has them: what is compared is what the network
-    computes, and not how it is rounded.
+    Half and double precision become float32 before, as they do in the rebuilt network: what is compared is what the
+    network computes, and not how it is rounded; and onnxruntime has no convolution in double precision.
 
     Args:
         model: whose operators are all understood, with all its numbers in it.
@@ -43,7 +43,8 @@ def in_onnxruntime(model: "ModelProto", path: Path, answer: str, batch: int | No
     except ImportError as error:
         raise OptionError(f"ONNX files are checked with onnxruntime: {INSTALL}") from error
     assert not any(is_external(tensor) for _, tensor in tensors(model))
-    kind = next(one for one in model.graph.input if one.name not in {each.name for each in model.graph.initializer})
+    constants = {one.name for one in model.graph.initializer}
+    image = next(one.name for one in model.graph.input if one.name not in constants)
 
     @cache
     def session() -> Any:  # noqa: ANN401 - onnxruntime is not typed
@@ -54,7 +55,7 @@ def in_onnxruntime(model: "ModelProto", path: Path, answer: str, batch: int | No
         options.enable_cpu_mem_arena = False
         try:
             return onnxruntime.InferenceSession(
-                widened(model, path).SerializeToString(), options, providers=["CPUExecutionProvider"]
+                in_full(model, path).SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise UnsupportedModelError(
@@ -62,14 +63,13 @@ def in_onnxruntime(model: "ModelProto", path: Path, answer: str, batch: int | No
             ) from error
 
     def original(inputs: Tensor) -> Tensor:
-        given = inputs.double() if kind.type.tensor_type.elem_type == DOUBLE else inputs
-        return torch.cat([run(part)[: len(part)] for part in given.split(batch or len(given))])
+        return torch.cat([run(part)[: len(part)] for part in inputs.split(batch or len(inputs))])
 
     def run(part: Tensor) -> Tensor:
         missing = (batch or len(part)) - len(part)
         whole = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
         try:
-            (found,) = session().run([answer], {kind.name: whole.numpy()})
+            (found,) = session().run([answer], {image: whole.numpy()})
         except UnsupportedModelError:
             raise
         except Exception as error:
@@ -82,23 +82,23 @@ def in_onnxruntime(model: "ModelProto", path: Path, answer: str, batch: int | No
     return original
 
 
-def widened(model: "ModelProto", path: Path) -> "ModelProto":
-    """A copy with full precision in place of half precision."""
+def in_full(model: "ModelProto", path: Path) -> "ModelProto":
+    """A copy with float32 in place of half and double precision."""
     from onnx import numpy_helper  # noqa: PLC0415 - an extra
 
     copy = type(model)()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
     for place, tensor in tensors(copy):
-        if tensor.data_type in HALVES:
+        if tensor.data_type in OTHERS:
             wide = numpy_helper.from_array(numbers_of(tensor, place, path).float().numpy(), tensor.name)
             tensor.CopyFrom(wide)
     for value in (*copy.graph.input, *copy.graph.output):
-        if value.type.tensor_type.elem_type in HALVES:
+        if value.type.tensor_type.elem_type in OTHERS:
             value.type.tensor_type.elem_type = FULL
     for graph in graphs(copy):
         for node in graph.node:
             for attribute in node.attribute:
-                if attribute.name == "to" and attribute.i in HALVES:
+                if attribute.name == "to" and attribute.i in OTHERS:
                     attribute.i = FULL
     return copy

@@ -32,7 +32,7 @@ MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
     """To two dimensions."""
-    return x.flatten(1) if axis == 1 else x.reshape(math.prod(x.shape[: axis % (x.ndim + 1)]), -1)
+    return x.flatten(1) if axis == 1 else x.reshape(math.prod(x.shape[: axis + x.ndim * (axis < 0)]), -1)
 
 
 def reshape(x: Tensor, shape: Sequence[int], *, allowzero: int = 0) -> Tensor:
@@ -96,7 +96,9 @@ def cut(
         if step > 0:
             x = x[(slice(None),) * (axis % x.ndim) + (slice(start, end, step),)]
         else:
-            places = range(*slice(start, end, step).indices(x.shape[axis]))
+            size = x.shape[axis]  # bounds that lead out are cut to what there is
+            first = min(max(start + size * (start < 0), 0), size - 1)
+            places = range(first, min(max(end + size * (end < 0), -1), size - 1), step)
             x = x.index_select(axis, torch.tensor(places, dtype=torch.int64, device=x.device))
     return x
 

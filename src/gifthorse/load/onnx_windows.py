@@ -196,12 +196,17 @@ def _window_sums(x: Tensor, kernel: Sizes, strides: Sizes, dilations: Sizes) -> 
 
 def global_average_pool(x: Tensor) -> Tensor:
     """The mean of each channel."""
-    return x.mean(list(range(2, x.ndim)), keepdim=True)
+    return x.mean(_spatial(x), keepdim=True)
 
 
 def global_max_pool(x: Tensor) -> Tensor:
     """The largest of each channel."""
-    return x.amax(list(range(2, x.ndim)), keepdim=True)
+    return x.amax(_spatial(x), keepdim=True)
+
+
+def _spatial(x: Tensor) -> list[int]:
+    """Its dimensions behind the channels; what ``torch.fx`` hands over has as many as an image."""
+    return list(range(2, x.ndim)) if isinstance(x, Tensor) else [2, 3]
 
 
 def _sizes(said: Sizes | None, kernel: Sizes) -> Sizes:

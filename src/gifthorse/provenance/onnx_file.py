@@ -150,9 +150,11 @@ def fault(tensor: "TensorProto") -> str | None:
     held = len(getattr(tensor, field))
     if tensor.HasField("raw_data"):
         held, rest = divmod(len(tensor.raw_data), ITEM_SIZES[tensor.data_type])
-        held += bool(rest)
+        held = -1 if rest else held
     if held != wanted:
-        return f"a tensor of shape {_by(tensor.dims)} needs {wanted:,} numbers, and the file holds {held:,} for it"
+        return (
+            f"a tensor of shape {_by(tensor.dims)} needs {wanted:,} numbers, and the file holds {max(held, 0):,} for it"
+        )
     return None
 
 
