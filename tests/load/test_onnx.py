@@ -1,5 +1,6 @@
 """Whole networks in ONNX files: as the eager network is, saved again, and hostile ones."""
 
+import contextlib
 import copy
 import os
 import tracemalloc
@@ -28,6 +29,7 @@ from gifthorse.errors import (  # noqa: E402
 from gifthorse.inversion.pooling import pooled_first  # noqa: E402
 from gifthorse.load import check_conversion, load_model, onnx_graph, save_model  # noqa: E402
 from gifthorse.load import onnx_operators as operators  # noqa: E402
+from gifthorse.pipeline import vet  # noqa: E402
 from gifthorse.provenance.content import look_into  # noqa: E402
 
 from .onnx_networks import NETWORKS, exported, lived_in  # noqa: E402
@@ -442,6 +444,24 @@ def test_only_a_file_that_was_read_is_written(tmp_path, mnist):
         save_model(mnist, tmp_path / "model.onnx")
 
 
+def test_a_backdoor_is_found_and_repaired_in_the_file(tmp_path, toy_backdoored, toy_implant, toy_clean, toy_test):
+    """From a file to a verdict, to a repaired file, to onnxruntime, which no longer obeys the trigger."""
+    path = exported(toy_backdoored.network, tmp_path / "model.onnx", (3, 12, 12), dynamo=False)
+    model = load_model(path)
+    vetting = vet(model, toy_clean)
+    target = toy_implant.label_map.target
+    assert vetting.verdict.targets == (target,)
+    assert vetting.repaired is not None
+    save_model(vetting.repaired.model, tmp_path / "repaired.onnx")
+    others = toy_test.subset((toy_test.labels != target).nonzero().squeeze(1))
+    triggered = toy_implant.trigger.apply(others.pixels())
+    for file, least, most in ((path, 0.9, 1.0), (tmp_path / "repaired.onnx", 0.0, 0.05)):
+        obeyed = in_onnxruntime(file, triggered).argmax(1) == target
+        assert least <= float(obeyed.float().mean()) <= most
+        right = in_onnxruntime(file, toy_test.pixels()).argmax(1) == toy_test.labels
+        assert float(right.float().mean()) > 0.9
+
+
 # -- hostile and broken files -----------------------------------------------------------------------------------------
 
 
@@ -610,6 +630,14 @@ def test_operators_that_would_fill_the_memory(tmp_path, name):
     caught = described(tmp_path, nodes, {key: value for key, value in values.items() if key in used}, shape=shape)
     assert caught.type is UnsupportedModelError
     assert any(said in str(caught.value) for said in ("more than any classifier needs", "more than 2")), caught.value
+
+
+def test_what_does_not_lead_to_the_answer_is_not_run(tmp_path):
+    """In onnxruntime it would be, before the answer is given."""
+    values = {"huge": np.array([10**6, 10**6, 100], np.int64)}
+    dead = [helper.make_node("ConstantOfShape", ["huge"], ["b"]), helper.make_node("Relu", ["b"], ["c"])]
+    path = save(tmp_path / "model.onnx", [*dead, *POOLED], values)
+    assert load_model(path).spec.num_classes == 3
 
 
 def test_graphs_in_graphs_and_operators_of_somebodys_own(tmp_path):

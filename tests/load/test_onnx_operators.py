@@ -96,8 +96,8 @@ def opsets(case):
 W = array(6, 4, 3, 3)
 NO_NUMBERS = np.zeros(0, np.float32)
 PLAIN = (
-    "Sqrt", "Exp", "Log", "Neg", "Abs", "Reciprocal", "Erf", "Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Sin", "Cos",
-    "Floor", "Ceil", "Round", "Sign",
+    "Sqrt", "Exp", "Log", "Neg", "Abs", "Reciprocal", "Erf", "Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Sin",
+    "Cos", "Floor", "Ceil", "Round", "Sign",
 )  # fmt: skip
 REDUCTIONS = [name for name in OPERATORS if name.startswith("Reduce")]
 CASES = [

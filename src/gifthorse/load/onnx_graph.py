@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 OLDEST_OPSET = 11
+MOST_NODES = 50_000
 BLACK_BOX = "the file can still be used as a black box, for what needs no gradients"
 FLOATS = (1, 10, 11, 16)
 """``TensorProto.DataType`` of what an image can be given as."""
@@ -98,6 +99,10 @@ def sketched(model: "ModelProto", path: Path) -> Sketch:
         names = ", ".join(repr(one.name) for one in list(model.functions)[:3])
         raise UnsupportedModelError(f"{path} has functions of its own, {names}, which are not read here; {BLACK_BOX}")
     graph = model.graph
+    if len(graph.node) > MOST_NODES:
+        raise UnsupportedModelError(
+            f"{path} has {len(graph.node):,} nodes; graphs of up to {MOST_NODES:,} are rebuilt here; {BLACK_BOX}"
+        )
     constants = {one.name: one for one in graph.initializer}
     if graph.sparse_initializer:
         raise UnsupportedModelError(f"{path} has sparse weights, which are not read here; {BLACK_BOX}")

@@ -37,7 +37,7 @@ def check_room(step: Step, given: Sequence[Any], layer: nn.Module | None, images
     tensors = [one for one in given if isinstance(one, Tensor)]
     weight = getattr(layer, "weight", None)
     if isinstance(layer, nn.Linear):
-        tensors.append(layer.weight.mT)
+        tensors.append(layer.weight if step.attributes.get("transB") else layer.weight.mT)
     elif weight is not None:
         tensors.append(weight)
     numbers = count(step.attributes, [one.shape for one in tensors])

@@ -55,7 +55,7 @@ def in_onnxruntime(model: "ModelProto", path: Path, answer: str, batch: int | No
         options.enable_cpu_mem_arena = False
         try:
             return onnxruntime.InferenceSession(
-                in_full(model, path).SerializeToString(), options, providers=["CPUExecutionProvider"]
+                in_full(model, path, answer).SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise UnsupportedModelError(
@@ -82,13 +82,24 @@ def in_onnxruntime(model: "ModelProto", path: Path, answer: str, batch: int | No
     return original
 
 
-def in_full(model: "ModelProto", path: Path) -> "ModelProto":
-    """A copy with float32 in place of half and double precision."""
+def in_full(model: "ModelProto", path: Path, answer: str) -> "ModelProto":
+    """A copy of what leads to the answer, with float32 in place of half and double precision.
+
+    onnxruntime does all that is in a graph; what does not lead to the answer has not been run here before.
+    """
     from onnx import numpy_helper  # noqa: PLC0415 - an extra
 
     copy = type(model)()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
+    wanted, nodes = {answer}, []
+    for node in reversed(model.graph.node):
+        if not wanted.isdisjoint(node.output):
+            wanted |= set(node.input)
+            nodes.append(node)
+    del copy.graph.node[:], copy.graph.output[:]
+    copy.graph.node.extend(reversed(nodes))
+    copy.graph.output.extend(one for one in model.graph.output if one.name == answer)
     for place, tensor in tensors(copy):
         if tensor.data_type in OTHERS:
             wide = numpy_helper.from_array(numbers_of(tensor, place, path).float().numpy(), tensor.name)

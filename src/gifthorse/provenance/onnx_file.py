@@ -23,6 +23,7 @@ MOST_BYTES = 2**31 - 1  # the limit of protobuf
 MOST_FIELDS = 4_000_000
 MOST_GRAPHS = 1000
 MOST_DIMENSIONS = 32
+MOST_NODES = 10_000
 MOST_IR_VERSION = 0x1F
 OWN_DOMAINS: Final = ("", "ai.onnx")
 OFFICIAL_DOMAINS: Final = ("ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "ai.onnx.preview")
@@ -150,11 +151,9 @@ def fault(tensor: "TensorProto") -> str | None:
     held = len(getattr(tensor, field))
     if tensor.HasField("raw_data"):
         held, rest = divmod(len(tensor.raw_data), ITEM_SIZES[tensor.data_type])
-        held = -1 if rest else held
+        wanted += bool(rest)
     if held != wanted:
-        return (
-            f"a tensor of shape {_by(tensor.dims)} needs {wanted:,} numbers, and the file holds {max(held, 0):,} for it"
-        )
+        return f"a tensor of shape {_by(tensor.dims)} needs {wanted:,} numbers, and the file holds {held:,} for it"
     return None
 
 
@@ -259,6 +258,9 @@ def look_at(path: Path, look: Look) -> None:
         return
     except ModelFileError as error:
         look.find("GH115", str(error))
+        return
+    if len(model.graph.node) > MOST_NODES:
+        look.miss(f"a graph of {len(model.graph.node):,} nodes is not looked at; the largest has {MOST_NODES:,}")
         return
     graph = graph_of(model)
     look.findings += look_at_graph(graph, file=str(path))
