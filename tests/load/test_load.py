@@ -34,7 +34,7 @@ def same_weights(one: Classifier, other: Classifier) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-DESCRIBED = {"caffe", "keras"}
+DESCRIBED = {"caffe", "keras", "onnx"}
 """Formats that are written only into a copy of what came in; they have tests of their own."""
 
 

@@ -219,7 +219,7 @@ def test_bombs(tmp_path, monkeypatch):
 
 def test_what_is_not_known_is_said_not_to_be_looked_into(tmp_path):
     files = {
-        "a.gz": b"\x1f\x8b\x08", "b.onnx": b"\x08\x07", "c.pb": b"\x0a\x03", "d.weird": b"\x01\x02\0\3",
+        "a.gz": b"\x1f\x8b\x08", "c.pb": b"\x0a\x03", "d.weird": b"\x01\x02\0\3",
         "e.tflite": b"\0\0\0\0TFL3", "f.html": b"<!DOCTYPE html>",
     }  # fmt: skip
     for name, content in files.items():
@@ -231,7 +231,7 @@ def test_damage(tmp_path):
     files = {
         "empty.pth": b"", "a.safetensors": b"\xff" * 20, "b.zip": b"PK\x03\x04 and no more", "c.json": b"{",
         "d.h5": b"\x89HDF\r\n\x1a\n and no more", "e.json": b"[" * 100_000,
-        "f.caffemodel": b"\x0a\x03\0",
+        "f.caffemodel": b"\x0a\x03\0", "g.onnx": b"\x08\x07",
     }  # fmt: skip
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

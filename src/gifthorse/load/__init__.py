@@ -14,14 +14,15 @@ from ..core.model import Classifier, Origin
 from ..errors import OptionError
 from ..files import whole_file, whole_folder
 from ..provenance.hashes import sha256
-from .caffe import Caffe
 from ..provenance.manifest import folder_sha256, parts_of
+from .caffe import Caffe
 from .fit import paired_names, tensors_of
 from .foreign import READ, refuse_foreign
 from .interface import Described, Format, Original
 from .keras_archive import KerasArchive
 from .keras_h5 import KerasH5
 from .network import build_network, spec_of_described
+from .onnx import Onnx
 from .parity import check_random, check_samples
 from .probe import probed
 from .safetensors import SafeTensors
@@ -39,6 +40,7 @@ FORMATS: dict[str, Format] = {
     "caffe": Caffe(),
     "keras": KerasArchive(),
     "keras-h5": KerasH5(),
+    "onnx": Onnx(),
     "safetensors": SafeTensors(),
     "state-dict": StateDict(),
 }
@@ -61,11 +63,12 @@ def load_model(
     A network that the file describes is rebuilt from operations of torch, and compared with the format's own runtime.
 
     Args:
-        path: safetensors, a PyTorch state dict, a Keras model or Keras ``.h5`` weights, or a ``.caffemodel``, known by
-            its bytes; or the folder of an image classifier of transformers.
+        path: safetensors, a PyTorch state dict, ONNX, a Keras model or Keras ``.h5`` weights, or a ``.caffemodel``;
+            known by its bytes. Or the folder of an image classifier of transformers.
         arch: a built-in name, ``timm:NAME``, or ``path/to/file.py:factory``, **which is run**: a function or class that
-            takes no argument or the ``ModelSpec``, and returns the network; or the ``.prototxt`` of a Caffe network. None
-            takes the network that the file describes, and finds the built-in one that fits where it holds weights alone.
+            takes no argument or the ``ModelSpec``, and returns the network; or the ``.prototxt`` of a Caffe network.
+            None takes the network that the file describes, and finds the built-in one that fits where it holds weights
+            alone.
         device: where the model is put.
         fallback_input_shape: ``(C, H, W)`` where nothing else tells it, such as that of the user's samples.
         options: fields of ``ModelSpec``.

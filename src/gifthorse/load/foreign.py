@@ -9,7 +9,7 @@ from ..provenance.pickles import scan_pickle
 from .interface import head
 from .state_dict import WAY_OUT, ZIP_MAGIC, is_torchscript, refuse_code, zip_names
 
-READ = "safetensors files, PyTorch state dicts and Keras .keras and .h5 files are read"
+READ = "safetensors files, PyTorch state dicts, ONNX files, Keras .keras and .h5 files and Caffe models are read"
 CONVERT = f"save its weights as safetensors or as a PyTorch state dict ({READ})"
 
 MAGICS = {
@@ -45,9 +45,8 @@ def refuse_foreign(path: Path) -> NoReturn:
         raise ModelFileError(f"{path} is a TensorFlow Lite model; {CONVERT}")
     if start[257:262] == b"ustar":
         raise ModelFileError(f"{path} is a tar archive; unpack it first")
-    # The protobuf of an ONNX model begins with its version (field 1, a small number) and its producer (field 2).
-    if path.suffix == ".onnx" or (start[0] == 0x08 and start[2:3] == b"\x12"):
-        raise ModelFileError(f"{path} is an ONNX model; {CONVERT}")
+    if path.suffix == ".onnx":
+        raise ModelFileError(f"{path} is named as an ONNX file, and does not begin as one; fetch or save it again")
     if path.suffix == ".pb":
         raise ModelFileError(
             f"{path} is a TensorFlow graph or SavedModel, which TensorFlow alone can run; where you trust its source, "

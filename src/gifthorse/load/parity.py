@@ -59,7 +59,7 @@ def _compare(model: Classifier, original: Original, images: Tensor, what: str) -
     if ours.shape != theirs.shape:
         raise ModelFileError(
             f"{_name(model)}: rebuilt here, the network gives {tuple(ours.shape)} for {what}, in its own runtime "
-            f"{tuple(theirs.shape)}; it cannot be vetted by gradients"
+            f"{tuple(theirs.shape)}; it cannot be vetted by gradients, only as a black box"
         )
     apart = (ours - theirs).abs().amax(1)
     allowed = TOLERANCE * max(1.0, float(theirs.abs().max()))
@@ -67,7 +67,8 @@ def _compare(model: Classifier, original: Original, images: Tensor, what: str) -
     if not bool((apart <= allowed).all()):
         raise ModelFileError(
             f"{_name(model)}: rebuilt here, the network parts from its own runtime on {what}: image {worst} by "
-            f"{float(apart[worst]):.2g}, where {allowed:.2g} is allowed; it cannot be vetted by gradients"
+            f"{float(apart[worst]):.2g}, where {allowed:.2g} is allowed; it cannot be vetted by gradients, only "
+            "as a black box"
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from . import archive, caffe, hdf5, hub
+from . import archive, caffe, hdf5, hub, onnx_file
 from .look import Look
 from .pickles import scan_pickle
 
@@ -88,12 +88,6 @@ def _unread(path: Path, look: Look) -> None:
     look.miss(f"{look.kind} is not unpacked or read here")
 
 
-def _onnx(path: Path, look: Look) -> None:
-    del path
-    look.kind = "ONNX"
-    look.miss("the graph of an ONNX file is not read here")
-
-
 def _flat(path: Path, look: Look) -> None:
     look.kind = {".tflite": "TensorFlow Lite"}.get(path.suffix, "TensorFlow graph")
     look.miss(f"the layers of a {look.kind} file are not read here")
@@ -166,11 +160,6 @@ def _is_text(path: Path) -> bool:
         return False
 
 
-def _is_onnx(path: Path, start: bytes) -> bool:
-    # The protobuf of an ONNX model begins with its version (field 1, a small number) and its producer (field 2).
-    return path.suffix == ".onnx" or (start[:1] == b"\x08" and start[2:3] == b"\x12")
-
-
 Recognise = Callable[[Path, bytes], bool]
 READERS: Final[tuple[tuple[Recognise, Callable[[Path, Look], None]], ...]] = (
     (lambda path, start: start[:4] in (b"PK\x03\x04", b"PK\x05\x06"), archive.look_at),
@@ -182,7 +171,7 @@ READERS: Final[tuple[tuple[Recognise, Callable[[Path, Look], None]], ...]] = (
     (lambda path, start: path.suffix == ".safetensors" or bool(re.match(rb"[\s\S]{7}\0\{", start)), _safetensors),
     (lambda path, start: path.suffix.lower() in (".prototxt", ".caffemodel"), caffe.look_at),
     (lambda path, start: path.suffix.lower() in SUFFIXES_OF_NOTES and b"\0" not in start, _notes),
-    (_is_onnx, _onnx),
+    (lambda path, start: path.suffix == ".onnx" or onnx_file.is_onnx(start), onnx_file.look_at),
     (lambda path, start: start[4:8] == b"TFL3" or path.suffix in (".pb", ".tflite"), _flat),
 )
 """By the first bytes where they tell, else by the name; the first that takes a file is the one."""

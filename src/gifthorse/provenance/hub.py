@@ -59,3 +59,10 @@ def read_notes(model: Path, statements: Statements) -> None:
         else:
             statements.refuse(notes, f"what it has for the hash of {name} is none: {tag[:80]!r}")
         return
+
+
+def stays_inside(link: Path, folder: Path) -> bool:
+    """Whether a link stays in the folder, or leads to where the hub's cache keeps the files of its snapshots."""
+    target, root = link.resolve(), folder.resolve()
+    snapshots = next((one for one in (root, *root.parents) if one.name == "snapshots"), None)
+    return target.is_relative_to(root) or (snapshots is not None and target.parent == snapshots.parent / "blobs")

@@ -5,15 +5,19 @@ Source: https://protobuf.dev/programming-guides/encoding. Nothing is copied: wha
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
 from ..errors import ModelFileError
 
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor  # type: ignore[import-untyped]
+
 Data = memoryview
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 MOST_FIELDS = 200_000
+PACKED_PER_FIELD = 32  # numbers of one byte each become eight once they are parsed, and a message some 256
 LONGEST_VARINT = 10
 
 
@@ -54,9 +58,9 @@ class Field:
 class Reader:
     """Goes through the fields of messages, and keeps count of them, so that a file of nothing but fields ends."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, *, most: int = MOST_FIELDS) -> None:
         self.data = data
-        self.left = MOST_FIELDS
+        self.most = self.left = most
 
     def fields(self, start: int, end: int) -> Iterator[Field]:
         """The fields of the message that lies between these places.
@@ -68,7 +72,7 @@ class Reader:
         while at < end:
             self.left -= 1
             if self.left < 0:
-                raise ModelFileError(f"the file has more than {MOST_FIELDS:,} fields; at most so many are read")
+                raise ModelFileError(f"the file has more than {self.most:,} fields; at most so many are read")
             key, value_at = self._varint(at, end)
             number, wire = key >> 3, key & 7
             if not 1 <= number < 2**29:
@@ -95,7 +99,7 @@ class Reader:
         while at < end:
             self.left -= 1
             if self.left < 0:
-                raise ModelFileError(f"the file has more than {MOST_FIELDS:,} fields; at most so many are read")
+                raise ModelFileError(f"the file has more than {self.most:,} fields; at most so many are read")
             value, at = self._varint(at, end)
             yield value
 
@@ -137,3 +141,38 @@ def numbers(data: Data, span: Span) -> np.ndarray:
 def signed(value: int) -> int:
     """A number as ``int32`` and ``int64`` have it."""
     return value - 2**64 if value >= 2**63 else value
+
+
+def check_grown(data: bytes, descriptor: "Descriptor", *, most: int) -> None:
+    """Make sure that a message does not fill the memory once a library parses it.
+
+    Two bytes can stand for an empty message that takes hundreds of bytes once it is parsed. Bytes, text and numbers of
+    a fixed width do not grow.
+
+    Args:
+        data: the message.
+        descriptor: which fields are messages themselves.
+        most: fields, in it and in all messages in it.
+
+    Raises:
+        ModelFileError: there are more, or the bytes are no such message.
+    """
+    reader = Reader(memoryview(data), most=most)
+    still = _still(descriptor)
+    waiting: list[tuple[int, int, Descriptor]] = [(0, len(data), descriptor)]
+    while waiting:
+        start, end, kind = waiting.pop()
+        for field in reader.fields(start, end):
+            if field.wire != BYTES:
+                continue
+            known = kind.fields_by_number.get(field.number)
+            if known is not None and known.message_type is not None:
+                waiting.append((field.start, field.end, known.message_type))
+            elif known is None or known.type not in still:
+                reader.left -= (field.end - field.start) // PACKED_PER_FIELD
+
+
+def _still(descriptor: "Descriptor") -> tuple[int, ...]:
+    """Types of fields that do not grow."""
+    one = descriptor.fields[0]
+    return one.TYPE_BYTES, one.TYPE_STRING, one.TYPE_FLOAT, one.TYPE_DOUBLE

@@ -178,7 +178,7 @@ def _files(path: Path, findings: list[Finding]) -> tuple[list[Path], tuple[Path,
         folders[:] = sorted(name for name in folders if here / name not in left_out)
         for name in sorted(names):
             one = here / name
-            if one.is_symlink() and not _is_inside(one, path):
+            if one.is_symlink() and not hub.stays_inside(one, path):
                 findings.append(Finding("GH113", f"{one} is a link out of the folder; it was not followed", str(one)))
             elif not one.is_file():
                 findings.append(Finding("GH116", f"{one} is no file; it was not looked at", str(one)))
@@ -187,13 +187,6 @@ def _files(path: Path, findings: list[Finding]) -> tuple[list[Path], tuple[Path,
         if len(files) > MOST_FILES:
             raise OptionError(f"{path} holds more than {MOST_FILES:,} files; give the folder of the model alone")
     return files, tuple(left_out)
-
-
-def _is_inside(link: Path, folder: Path) -> bool:
-    """Whether a link stays in the folder, or leads to where the hub's cache keeps the files of its snapshots."""
-    target, root = link.resolve(), folder.resolve()
-    snapshots = next((one for one in (root, *root.parents) if one.name == "snapshots"), None)
-    return target.is_relative_to(root) or (snapshots is not None and target.parent == snapshots.parent / "blobs")
 
 
 def _statements(path: Path, files: list[Path], named: Sequence[Path]) -> Statements:
