@@ -94,9 +94,12 @@ def cost(grid: Grid, found: Sequence[Result], models: Mapping[str, Mapping[str, 
     rows = {result.entry.cell.key: result.row for result in found} | {
         result.entry.cell.twin.key: result.twin for result in found
     }
-    training = sum(models[name]["seconds"] for name in recipes_of(grid.cells.values()) if name in models)
+    attacks = list(recipes_of(grid.cells.values()))
+    here = [name for name in attacks if name in models]
+    training = sum(models[name]["seconds"] for name in here)
     cells = sum(seconds_of(row) for row in rows.values() if row)
+    of = "the models" if len(here) == len(attacks) else f"{len(here)} of the {len(attacks)} models with their twins"
     return (
-        f"{len(rows)} cells: {duration(training)} of one core for the models and {duration(cells)} for the cells, "
+        f"{len(rows)} cells: {duration(training)} of one core for {of} and {duration(cells)} for the cells, "
         f"which is {duration((training + cells) / 2)} on two."
     )
