@@ -31,12 +31,13 @@ is. The paper's row for Neural Cleanse is of a repair wherever one was tried, th
 interval over three seeds that differ is as wide as it looks.
 """,
     "other-defences": """
-The attacks, data and networks are those of [Table 3](table3.md), where what differs from the paper is said; the models
-were trained anew for this page, most of them on a GPU (H200). The repairs here need no trigger, except
-*neuron-pruning*, which prunes what the trigger wakes that our scan has recovered, behind *activation-filter*, which
-knows it by the same neurons; where the scan finds nothing, they are "not applicable", and their rows count the other
-models alone. Filters are meant to reject 3 % of clean images. The rule of 2019 and pairs of labels are not here: the
-rule is in [neural_cleanse](neural_cleanse.md), on the same norms, and none of the nine works on images of one class.
+The attacks, data and networks are those of [Table 3](table3.md), where what differs from the paper is said. The models
+were trained anew for this page, most of them on a GPU (H200); one seed, so that intervals are of images alone. The
+repairs here need no trigger, except *neuron-pruning*, which prunes what the trigger wakes that our scan has recovered,
+behind *activation-filter*, which knows it by the same neurons; where the scan finds nothing, they are "not applicable",
+and their rows count the other models alone. Filters are meant to reject 3 % of clean images. The rule of 2019 and pairs
+of labels are not here: the rule is in [neural_cleanse](neural_cleanse.md), on the same norms, and none of the nine
+works on images of one class.
 """,
     "fine-pruning-sweep": """
 The point of the paper's Figure 1: a BadNet that was trained with other settings escapes Fine-Pruning. One thing at a
@@ -94,9 +95,12 @@ def cost(grid: Grid, found: Sequence[Result], models: Mapping[str, Mapping[str, 
     rows = {result.entry.cell.key: result.row for result in found} | {
         result.entry.cell.twin.key: result.twin for result in found
     }
-    training = sum(models[name]["seconds"] for name in recipes_of(grid.cells.values()) if name in models)
+    attacks = list(recipes_of(grid.cells.values()))
+    here = [name for name in attacks if name in models]
+    training = sum(models[name]["seconds"] for name in here)
     cells = sum(seconds_of(row) for row in rows.values() if row)
+    of = "the models" if len(here) == len(attacks) else f"{len(here)} of the {len(attacks)} models with their twins"
     return (
-        f"{len(rows)} cells: {duration(training)} of one core for the models and {duration(cells)} for the cells, "
+        f"{len(rows)} cells: {duration(training)} of one core for {of} and {duration(cells)} for the cells, "
         f"which is {duration((training + cells) / 2)} on two."
     )
