@@ -179,6 +179,8 @@ class _Parser:
         if depth > DEEPEST:
             raise ModelFileError(f"{self.path}: models are nested more than {DEEPEST} deep")
         layers = inner if isinstance(inner, list) else inner["layers"]  # old Sequential models are lists
+        if not isinstance(layers, list) or not layers:
+            raise ValueError("it has no list of layers")
         about = {} if isinstance(inner, list) else inner
         name = str(about.get("name", "model"))
         trainable = _trainable(about)
@@ -281,8 +283,9 @@ class _Parser:
         if isinstance(node, dict):  # Keras 3
             positional, named = list(node.get("args") or []), dict(node.get("kwargs") or {})
         else:
-            positional, named = [_place(one) for one in node], dict(node[0][3]) if len(node[0]) > 3 else {}
-            if len(node) == 1 and isinstance(part, Layer) and part.kind in ("+", "-", "*", "/"):
+            positional = [node] if _is_place(node) else list(node)
+            named = dict(positional[0][3]) if len(positional[0]) > 3 else {}
+            if len(positional) == 1 and isinstance(part, Layer) and part.kind in ("+", "-", "*", "/"):
                 named.pop("name", None)
                 if "y" in named:
                     positional.append(named.pop("y"))
