@@ -1,8 +1,10 @@
 """Whole Keras models: rebuilt, compared with Keras, changed, saved, and opened by Keras again."""
 
+import contextlib
 import copy
 import io
 import json
+import math
 import os
 import random
 import zipfile
@@ -12,11 +14,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gifthorse.arch import ARCHITECTURES, untrained
 from gifthorse.core.data import Samples
-from gifthorse.errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from gifthorse.load import check_conversion, keras_archive, keras_runtime, load_model, save_model
+from gifthorse.errors import GiftHorseError, ModelFileError, UnsafeFileError, UnsupportedModelError
+from gifthorse.load import check_conversion, keras_archive, keras_network, keras_runtime, load_model, save_model
 
 if find_spec("keras") is None:
     pytest.skip("Keras is not installed", allow_module_level=True)
@@ -64,6 +68,7 @@ def test_the_network_answers_as_keras_does(tmp_path, made, suffix):
     loaded = load_model(path, **({"input_shape": SIZES[name]} if name in SIZES else {}))
     assert (loaded.origin.format, loaded.origin.arch) == ("keras" if suffix == ".keras" else "keras-h5", "its own")
     assert loaded.spec.layout == ("nchw" if name == "channels_first" else "nhwc")
+    assert loaded.spec.pixel_range == ((0, 255) if name == "mobilenet" else (0, 1))  # as its Rescaling tells
     pixels = torch.rand(3, *loaded.spec.input_shape, generator=torch.Generator().manual_seed(0))
     inputs = (pixels if loaded.spec.layout == "nchw" else pixels.permute(0, 2, 3, 1)).requires_grad_()
     theirs = model(inputs, training=False)
@@ -330,6 +335,65 @@ def test_configurations_that_are_refused(tmp_path, good, unseen, edit, error, sa
     assert "edited.keras" in str(caught.value)
 
 
+def test_models_that_call_each_other_without_end(tmp_path, good, unseen):
+    def edit(whole, layers):
+        inner = {"class_name": "Sequential", "config": {"name": "m", "layers": [whole["config"]["layers"][0]]}}
+        for depth in range(4):
+            nodes = [[["i" if not number else "m", max(number - 1, 0), 0, {}]] for number in range(100)]
+            start = {"class_name": "InputLayer", "config": {"name": "i", "batch_input_shape": [None, 6, 6, 3]}}
+            inner |= {"name": "m", "inbound_nodes": nodes}
+            ends = {"input_layers": [["i", 0, 0]], "output_layers": [["m", 99, 0]]}
+            inner = {"class_name": "Functional", "config": {"name": f"m{depth}", "layers": [start, inner], **ends}}
+        return json.dumps(inner)
+
+    with pytest.raises(ModelFileError, match="more than 20,000 times"):
+        load_model(edited(good, tmp_path, edit))
+
+
+def leaves(value, path=()):
+    """Where every value in a configuration is."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(one, (*path, key))
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    2**40,
+    0.5,
+    math.inf,
+    "",
+    "same",
+    "\0",
+    [],
+    {},
+    [[0]],
+    {"class_name": "function"},
+    ["conv", 0, 0],
+]
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_configuration(tmp_path, good, monkeypatch, data):
+    monkeypatch.setattr(keras_network, "original", lambda *args, **options: None)
+
+    def edit(whole, layers):
+        for _ in range(data.draw(st.integers(1, 3))):
+            *above, last = data.draw(st.sampled_from(list(leaves(whole))[1:]))
+            inner = whole
+            for key in above:
+                inner = inner[key]
+            inner[last] = data.draw(st.sampled_from(ODD))
+
+    with contextlib.suppress(GiftHorseError):
+        load_model(edited(good, tmp_path, edit))
+
+
 def missing(file):
     del file["layers/conv2d/vars/1"]
 
@@ -390,6 +454,13 @@ def test_without_keras(good, monkeypatch):
     monkeypatch.setattr(keras_runtime, "find_spec", lambda name: None)
     monkeypatch.delitem(keras_runtime.sys.modules, "keras")
     assert load_model(good).spec.num_classes == 5
+
+
+def test_a_saved_model_is_refused_with_a_way_out(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "saved_model.pb"):
+        with pytest.raises(ModelFileError, match=r"TensorFlow alone can run.*model\.keras|is empty"):
+            load_model(path)
 
 
 def test_nothing_is_made_from_nothing(tmp_path, mnist):

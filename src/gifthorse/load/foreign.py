@@ -9,8 +9,13 @@ from ..provenance.pickles import scan_pickle
 from .interface import head
 from .state_dict import WAY_OUT, ZIP_MAGIC, is_torchscript, refuse_code, zip_names
 
-READ = "safetensors files, PyTorch state dicts and Keras .keras and .h5 files are read"
+READ = "safetensors files, PyTorch state dicts, Keras .keras and .h5 files and Caffe's .caffemodel are read"
 CONVERT = f"save its weights as safetensors or as a PyTorch state dict ({READ})"
+
+SAVED_MODEL = (
+    "a TensorFlow graph or SavedModel, which TensorFlow alone can run; where you trust its source, open it there and "
+    f"save it by model.save('model.keras'), or {CONVERT}"
+)
 
 MAGICS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it with git lfs pull",
@@ -49,10 +54,7 @@ def refuse_foreign(path: Path) -> NoReturn:
     if path.suffix == ".onnx" or (start[0] == 0x08 and start[2:3] == b"\x12"):
         raise ModelFileError(f"{path} is an ONNX model; {CONVERT}")
     if path.suffix == ".pb":
-        raise ModelFileError(
-            f"{path} is a TensorFlow graph or SavedModel, which TensorFlow alone can run; where you trust its source, "
-            f"open it there and save it by model.save('model.keras'), or {CONVERT}"
-        )
+        raise ModelFileError(f"{path} is {SAVED_MODEL}")
     # Old pickles begin with any letter; only one that can be followed to its end is taken for one.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         is_pickle = scan_pickle(data).complete

@@ -107,16 +107,24 @@ def run(
     value: Value,
     apply: Callable[[Layer, list[Value | float]], Value],
     inside: Callable[[Model, Value], Value] | None = None,
+    left: Iterator[int] | None = None,
 ) -> Value:
-    """What comes of ``value``, where ``apply`` does what a layer does, and ``inside`` what a model inside it does."""
+    """What comes of ``value``, where ``apply`` does what a layer does, and ``inside`` what a model inside it does.
+
+    Raises:
+        ModelFileError: models are called by models so often that it would not end; ``left`` counts down.
+    """
+    left = iter(range(MOST_CALLS)) if left is None else left
     values: dict[Place, Value] = {model.input_place: value}
     for call in model.calls:
+        if next(left, None) is None:
+            raise ModelFileError(f"the layers are called more than {MOST_CALLS:,} times")
         part = model.parts[call.name]
         given = [one if isinstance(one, float) else values[one] for one in call.given]
         if isinstance(part, Model):
             (only,) = given
             assert not isinstance(only, float)
-            values[call.name, call.number] = inside(part, only) if inside else run(part, only, apply)
+            values[call.name, call.number] = inside(part, only) if inside else run(part, only, apply, left=left)
         else:
             values[call.name, call.number] = apply(part, given)
     return values[model.output]
