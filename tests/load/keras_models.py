@@ -138,10 +138,10 @@ def transformer():
     return drawn(keras.Model(images, L.Dense(10)(x)))
 
 
-def plain(network, input_shape, convolutions):
-    """A ``Sequential`` with the weights of a torch network: pairs of a convolution's name and what follows it.
+def plain(network, input_shape, convolutions, *, channels_first=False):
+    """A ``Sequential`` with the weights of a torch network: its convolutions, their padding, whether pooling follows.
 
-    Its dense layers are ``fc_1``, where there is one, and ``output``, and it flattens as Keras does.
+    Its dense layers are ``fc_1``, where there is one, and ``output``; most of ours flatten as Keras does.
     """
     channels, *sides = input_shape
     layers = [keras.Input((*sides, channels))]
@@ -158,6 +158,10 @@ def plain(network, input_shape, convolutions):
         if layer.weights:
             module = network.get_submodule(layer.name)
             weight = module.weight.detach()
+            if channels_first and weight.ndim == 2:
+                filters = network.get_submodule(convolutions[-1][0]).out_channels
+                side = round((weight.shape[1] / filters) ** 0.5)
+                weight = weight.unflatten(1, (filters, side, side)).permute(0, 2, 3, 1).flatten(1)
             kernel = weight.permute(2, 3, 1, 0) if weight.ndim == 4 else weight.T
             layer.set_weights([kernel.numpy(), module.bias.detach().numpy()])
     return model

@@ -14,6 +14,7 @@ from torch.nn import functional
 from gifthorse.arch import ARCHITECTURES, untrained
 from gifthorse.errors import GiftHorseError, ModelFileError, OptionError, UnsafeFileError, UnsupportedModelError
 from gifthorse.load import FORMATS, load_model, save_model
+from gifthorse.provenance import protobuf
 
 from . import caffe_files as files
 
@@ -448,10 +449,11 @@ def test_weights_that_are_not_finite(tmp_path):
         load_model(files.save(tmp_path, V1, files.layer("conv", "Convolution", bad), GOOD[1]))
 
 
-def test_many_fields_end(tmp_path):
+def test_many_fields_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(protobuf, "MOST_FIELDS", 1000)
     path = tmp_path / "model.caffemodel"
-    path.write_bytes(files.net() + b"\x28\x01" * 200_001)
-    with pytest.raises(ModelFileError, match="200,000 fields"):
+    path.write_bytes(files.net() + b"\x28\x01" * 1001)
+    with pytest.raises(ModelFileError, match="1,000 fields"):
         load_model(path)
 
 

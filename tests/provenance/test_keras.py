@@ -54,11 +54,13 @@ def test_a_network_beside_it(tmp_path):
     assert "small_1" in finding.message
 
 
-def test_models_in_models_are_looked_through(tmp_path):
+@pytest.mark.parametrize("first", [0, 1])  # Keras 2 counts from 1, as it has made the model before
+def test_models_in_models_are_looked_through(tmp_path, first):
     inner = model(*HONEST)
     inner["name"] = "inner"
     inner["inbound_nodes"] = [[["image", 0, 0, {}]]]
     trojan = [dict(TROJAN[0]), *TROJAN[1:3], layer("Add", "merged", ["small_2", "inner"])]
+    trojan[-1]["inbound_nodes"][0][1][1] = first
     look = look_into(h5(tmp_path / "a.h5", model(layer("InputLayer", "image"), inner, *trojan)))
     assert [(one.rule, one.place) for one in look.findings] == [("GH123", "merged")]
     assert "inner/conv_0" in look.findings[0].message
@@ -76,6 +78,36 @@ def test_layers_that_are_not_of_keras_2(tmp_path, bad, rule):
     layers = [*HONEST[:5], bad, layer("Flatten", "flat", ["bad"]), layer("Dense", "out", ["flat"])]
     places = {place for one, place in found(h5(tmp_path / "a.h5", model(*layers))) if one == rule}
     assert places in ({"model_config: bad"}, {"bad"})
+
+
+def test_models_that_call_each_other_without_end(tmp_path):
+    whole = model(layer("InputLayer", "image"), layer("Dense", "end", ["image"]))
+    for depth in range(8):
+        whole |= {
+            "name": f"m{depth}",
+            "inbound_nodes": [[["image" if not n else f"m{depth}", max(n - 1, 0), 0, {}]] for n in range(40)],
+        }
+        whole = model(layer("InputLayer", "image"), whole)
+        whole["config"]["output_layers"] = [[f"m{depth}", 39, 0]]
+    assert {rule for rule, _ in found(h5(tmp_path / "a.h5", whole))} == {"GH116"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {"name": "bad", "module": "gASV"}},
+        {
+            "module": "keras.layers",
+            "class_name": "Activation",
+            "config": {
+                "name": "bad",
+                "activation": {"module": "keras.utils", "class_name": "function", "config": "get_file"},
+            },
+        },
+    ],
+)
+def test_code_in_other_places(tmp_path, bad):
+    assert ("GH110", "config.json: bad") in found(keras(tmp_path / "a.keras", [bad]))
 
 
 KERAS_3 = {

@@ -11,13 +11,13 @@ import torch
 from ..arch import KNOWN
 from ..core.data import Samples
 from ..core.model import Classifier, Origin
-from ..errors import OptionError
+from ..errors import ModelFileError, OptionError
 from ..files import whole_file, whole_folder
 from ..provenance.hashes import sha256
 from ..provenance.manifest import folder_sha256, parts_of
 from .caffe import Caffe
 from .fit import paired_names, tensors_of
-from .foreign import READ, refuse_foreign
+from .foreign import READ, SAVED_MODEL, refuse_foreign
 from .interface import Described, Format, Original
 from .keras_archive import KerasArchive
 from .keras_h5 import KerasH5
@@ -187,6 +187,8 @@ def device_named(device: str | torch.device) -> torch.device:
 
 
 def _check_file(path: Path) -> None:
+    if (path / "saved_model.pb").is_file():
+        raise ModelFileError(f"{path} is {SAVED_MODEL}")
     if path.is_dir():
         if any(one.recognise(path) for one in FOLDERS.values()):
             return

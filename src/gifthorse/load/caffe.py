@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import GiftHorseError, ModelFileError, OptionError, UnsafeFileError, UnsupportedModelError
+from ..errors import ModelFileError, OptionError, UnsafeFileError, UnsupportedModelError
 from ..provenance import prototxt
 from ..provenance.caffe_schema import (
     DATA,
@@ -33,7 +33,7 @@ from ..provenance.caffe_schema import (
 from ..provenance.protobuf import BYTES, Reader, Span, numbers
 from ..provenance.prototxt import Message
 from .caffe_layers import KINDS, NAMES, SEVERAL
-from .interface import Described, Format, head, reading
+from .interface import Described, Format, head, naming, reading
 from .steps import Plan, Steps, module_name
 
 MOST_BYTES = 2**31
@@ -105,12 +105,9 @@ class Caffe(Format):
             places = _weights(net, data, path)
             weights = _tensors(data, places)
         where = network_file or path
-        with reading(where, "Caffe network"):
-            try:
-                graph = prototxt.parsed(network_file.read_bytes()) if network_file else net
-                return _Network(graph, places).described(weights, network_file)
-            except GiftHorseError as error:
-                raise type(error)(f"{where}: {error}") from error
+        with reading(where, "Caffe network"), naming(where):
+            graph = prototxt.parsed(network_file.read_bytes()) if network_file else net
+            return _Network(graph, places).described(weights, network_file)
 
 
 @final
@@ -136,13 +133,8 @@ def _bytes(path: Path) -> Iterator[memoryview]:
     size = path.stat().st_size
     if not 0 < size <= MOST_BYTES:
         raise ModelFileError(f"{path} has {size:,} bytes; a .caffemodel has at least 1, and at most {MOST_BYTES:,}")
-    try:
-        content = path.read_bytes()
-        yield memoryview(content)
-    except ModelFileError as error:
-        if str(path) in str(error):
-            raise
-        raise ModelFileError(f"{path}: the Caffe model is damaged or incomplete: {error}") from error
+    with naming(path):
+        yield memoryview(path.read_bytes())
 
 
 def _weights(net: Message, data: memoryview, path: Path) -> dict[str, Place]:

@@ -12,6 +12,11 @@ from .state_dict import WAY_OUT, ZIP_MAGIC, is_torchscript, refuse_code, zip_nam
 READ = "safetensors files, PyTorch state dicts, ONNX files, Keras .keras and .h5 files and Caffe models are read"
 CONVERT = f"save its weights as safetensors or as a PyTorch state dict ({READ})"
 
+SAVED_MODEL = (
+    "a TensorFlow graph or SavedModel, which TensorFlow alone can run; where you trust its source, open it there and "
+    f"save it by model.save('model.keras'), or {CONVERT}"
+)
+
 MAGICS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it with git lfs pull",
     b"<!DOCTYPE": "a web page; what was downloaded is not the model",
@@ -48,10 +53,7 @@ def refuse_foreign(path: Path) -> NoReturn:
     if path.suffix == ".onnx":
         raise ModelFileError(f"{path} is named as an ONNX file, and does not begin as one; fetch or save it again")
     if path.suffix == ".pb":
-        raise ModelFileError(
-            f"{path} is a TensorFlow graph or SavedModel, which TensorFlow alone can run; where you trust its source, "
-            f"open it there and save it by model.save('model.keras'), or {CONVERT}"
-        )
+        raise ModelFileError(f"{path} is {SAVED_MODEL}")
     # Old pickles begin with any letter; only one that can be followed to its end is taken for one.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         is_pickle = scan_pickle(data).complete

@@ -111,6 +111,17 @@ def reading(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the name of the file in front of errors of ours that do not name it."""
+    try:
+        yield
+    except GiftHorseError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+
+
 def head(path: Path, size: int) -> bytes:
     """The first bytes of a file."""
     with path.open("rb") as file:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import ModelFileError, UnsupportedModelError
 from ..provenance.archive import MOST_GROWTH, SLACK
 from .hdf5 import MOST_BYTES, hdf5
-from .interface import Described, Format, head, reading
+from .interface import Described, Format, head, naming, reading
 from .keras_model import MOST_TEXT
 from .keras_network import described, places_in_archive, read_config, read_numbers, write_numbers
 from .state_dict import ZIP_MAGIC, zip_names
@@ -43,7 +43,7 @@ class KerasArchive(Format):
             (folder / WEIGHTS).write_bytes(_member(path, WEIGHTS, MOST_BYTES))
             return folder / WEIGHTS
 
-        with reading(path, "Keras archive"):
+        with reading(path, "Keras archive"), naming(path):
             return described(read.model, read.weights, source, path, old=False)
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
 from .hdf5 import MAGIC, h5py_module, hdf5
-from .interface import Described, Format, head
+from .interface import Described, Format, head, naming
 from .keras_network import described, places_in_whole, read_config, read_numbers, write_numbers
 
 KINDS = {"kernel": "weight", "bias": "bias"}
@@ -56,7 +56,8 @@ class KerasH5(Format):
         def source(folder: Path) -> Path:
             return Path(shutil.copyfile(path, folder / "model.h5"))
 
-        return described(whole.model, weights, source, path, old=whole.old)
+        with naming(path):
+            return described(whole.model, weights, source, path, old=whole.old)
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """Put new numbers into a copy of the template, or write a Keras 2 weights file."""

@@ -107,16 +107,24 @@ def run(
     value: Value,
     apply: Callable[[Layer, list[Value | float]], Value],
     inside: Callable[[Model, Value], Value] | None = None,
+    left: Iterator[int] | None = None,
 ) -> Value:
-    """What comes of ``value``, where ``apply`` does what a layer does, and ``inside`` what a model inside it does."""
+    """What comes of ``value``, where ``apply`` does what a layer does, and ``inside`` what a model inside it does.
+
+    Raises:
+        ModelFileError: models are called by models so often that it would not end; ``left`` counts down.
+    """
+    left = iter(range(MOST_CALLS)) if left is None else left
     values: dict[Place, Value] = {model.input_place: value}
     for call in model.calls:
+        if next(left, None) is None:
+            raise ModelFileError(f"the layers are called more than {MOST_CALLS:,} times")
         part = model.parts[call.name]
         given = [one if isinstance(one, float) else values[one] for one in call.given]
         if isinstance(part, Model):
             (only,) = given
             assert not isinstance(only, float)
-            values[call.name, call.number] = inside(part, only) if inside else run(part, only, apply)
+            values[call.name, call.number] = inside(part, only) if inside else run(part, only, apply, left=left)
         else:
             values[call.name, call.number] = apply(part, given)
     return values[model.output]
@@ -179,6 +187,8 @@ class _Parser:
         if depth > DEEPEST:
             raise ModelFileError(f"{self.path}: models are nested more than {DEEPEST} deep")
         layers = inner if isinstance(inner, list) else inner["layers"]  # old Sequential models are lists
+        if not isinstance(layers, list) or not layers:
+            raise ValueError("it has no list of layers")
         about = {} if isinstance(inner, list) else inner
         name = str(about.get("name", "model"))
         trainable = _trainable(about)
@@ -281,8 +291,9 @@ class _Parser:
         if isinstance(node, dict):  # Keras 3
             positional, named = list(node.get("args") or []), dict(node.get("kwargs") or {})
         else:
-            positional, named = [_place(one) for one in node], dict(node[0][3]) if len(node[0]) > 3 else {}
-            if len(node) == 1 and isinstance(part, Layer) and part.kind in ("+", "-", "*", "/"):
+            positional = [node] if _is_place(node) else list(node)
+            named = dict(positional[0][3]) if len(positional[0]) > 3 else {}
+            if len(positional) == 1 and isinstance(part, Layer) and part.kind in ("+", "-", "*", "/"):
                 named.pop("name", None)
                 if "y" in named:
                     positional.append(named.pop("y"))

@@ -18,6 +18,8 @@ from .steps import Plan, Steps, module_name
 
 STAND_IN = 224
 """Height and width of an input whose size is not stated, to learn shapes from."""
+LEAST_SCALE = 1 / 64
+"""A Rescaling by this or less is one of pixels from 0 to 255."""
 NO_ORDER: Final = ("Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D")
 """Whose ``data_format`` says nothing about the order of an image."""
 
@@ -53,6 +55,8 @@ def described(model: Model, weights: Mapping[str, Tensor], source: Source, path:
     stated: dict[str, Any] = {"layout": "nchw" if first else "nhwc"}
     if None not in sides:
         stated["input_shape"] = (channels, *sides)
+    if _takes_bytes(model):
+        stated["pixel_range"] = (0.0, 255.0)
     return Described(network, stated, original(model, source, old=old))
 
 
@@ -79,6 +83,18 @@ def _channels_first(model: Model, path: object) -> bool:
     if len(orders) > 1:
         raise UnsupportedModelError(f"{path}: some layers have the channels first and some last; {WAY_OUT}")
     return orders == {"channels_first"}
+
+
+def _takes_bytes(model: Model) -> bool:
+    """Whether the first thing that is done to an image is to divide it by 127.5, 255 or the like."""
+    takers = [model.parts[call.name] for call in model.calls if model.input_place in call.given]
+    if len(takers) != 1:
+        return False
+    (first,) = takers
+    if isinstance(first, Model):
+        return _takes_bytes(first)
+    scale = first.options.get("scale")
+    return first.kind == "Rescaling" and isinstance(scale, float) and 0 < scale <= LEAST_SCALE
 
 
 def module_names(model: Model) -> dict[tuple[str, str], str]:

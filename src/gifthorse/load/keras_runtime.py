@@ -6,7 +6,6 @@ says which class, function or module Keras looks up.
 """
 
 import importlib
-import importlib.util
 import os
 import random
 import sys
@@ -14,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def original(model: Model, source: Source, *, old: bool) -> Original | None:
         source: of its weights.
         old: whether Keras 2 has saved it.
     """
-    if "keras" not in sys.modules and importlib.util.find_spec("keras") is None:
+    if "keras" not in sys.modules and find_spec("keras") is None:
         return None
     built: list[Any] = []
 

@@ -44,6 +44,7 @@ WEIGHTED: Final = frozenset(name for name in LAYERS if "Conv" in name and "Pooli
 CODE: Final = frozenset(("Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer"))
 """Classes whose configuration holds or names code."""
 DEEPEST = 100
+MOST_NODES = 20_000
 
 
 def look_at(config: Any, look: Look, place: str) -> None:  # noqa: ANN401 - whatever the JSON is
@@ -131,16 +132,29 @@ def _inlined(
         for number, call in enumerate(layer.get("inbound_nodes", []))
         if layer["class_name"] != "InputLayer"
     ]
+    # Keras 2 counts the making of a model inside another one as its first call.
+    named = {source for call in calls for source in call[2]} | set(_history(inner["output_layers"]))
+    made_first = {
+        _name(layer)
+        for layer in layers
+        if layer["class_name"] in MODELS and (_name(layer), len(layer.get("inbound_nodes", []))) in named
+    }
     while calls:
         ready = [call for call in calls if all(source in values for source in call[2])]
         if not ready:
             raise ValueError(f"the layer {calls[0][0]['config'].get('name')!r} is given what no layer gives")
         for layer, number, sources in ready:
             taken = tuple(value for source in sources for value in values[source])
-            name = layer.get("name") or layer["config"]["name"]
-            values[name, number] = _layer(layer, f"{prefix}{name}" + (f"#{number}" if number else ""), taken, nodes)
+            name = _name(layer)
+            values[name, number + (name in made_first)] = _layer(
+                layer, f"{prefix}{name}" + (f"#{number}" if number else ""), taken, nodes
+            )
         calls = [call for call in calls if call not in ready]
     return own, tuple(value for source in _history(inner["output_layers"]) for value in values[source])
+
+
+def _name(layer: Json) -> str:
+    return str(layer.get("name") or layer["config"]["name"])
 
 
 def _sequential(
@@ -156,6 +170,8 @@ def _sequential(
 
 def _layer(layer: Json, name: str, taken: tuple[str, ...], nodes: list[Node]) -> tuple[str, ...]:
     kind = layer["class_name"]
+    if len(nodes) > MOST_NODES:
+        raise ValueError(f"there are more than {MOST_NODES:,} calls of layers")
     if kind in MODELS:
         return _inlined(layer, f"{name}/", taken, nodes)[1]
     if kind in OPERATIONS:
