@@ -287,7 +287,11 @@ def test_what_is_not_followed_or_read_on(local, page, message, monkeypatch):
 def test_a_service_that_comes_round_is_asked_again(local):
     service = Service(local)
     answers = [lambda handler: (503, {}, b""), lambda handler: None, local.pages[f"{PLACE}/infer"]]
-    local.pages[f"{PLACE}/infer"] = lambda handler: (answers.pop(0) if len(answers) > 1 else answers[0])(handler)
+
+    def next_answer(handler):
+        return (answers.pop(0) if len(answers) > 1 else answers[0])(handler)
+
+    local.pages[f"{PLACE}/infer"] = next_answer
     assert endpoint_black_box(service.url).spec.num_classes == 3
 
 
