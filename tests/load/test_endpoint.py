@@ -301,7 +301,7 @@ def test_a_service_that_drips_or_hangs_is_left(local, monkeypatch):
     def drip(handler):
         handler.send_response(200)
         handler.end_headers()
-        for _ in range(100):
+        for _ in range(1000):
             time.sleep(0.05)
             try:
                 handler.wfile.write(b" ")
@@ -315,7 +315,7 @@ def test_a_service_that_drips_or_hangs_is_left(local, monkeypatch):
     local.pages["/v2"] = lambda handler: time.sleep(1)
     with pytest.raises(AnswerError, match=r"nothing came for 0\.3 seconds"):
         Endpoint(local.url + PLACE)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_nobody_there():
