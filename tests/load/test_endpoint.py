@@ -287,7 +287,11 @@ def test_what_is_not_followed_or_read_on(local, page, message, monkeypatch):
 def test_a_service_that_comes_round_is_asked_again(local):
     service = Service(local)
     answers = [lambda handler: (503, {}, b""), lambda handler: None, local.pages[f"{PLACE}/infer"]]
-    local.pages[f"{PLACE}/infer"] = lambda handler: (answers.pop(0) if len(answers) > 1 else answers[0])(handler)
+
+    def next_answer(handler):
+        return (answers.pop(0) if len(answers) > 1 else answers[0])(handler)
+
+    local.pages[f"{PLACE}/infer"] = next_answer
     assert endpoint_black_box(service.url).spec.num_classes == 3
 
 
@@ -297,7 +301,7 @@ def test_a_service_that_drips_or_hangs_is_left(local, monkeypatch):
     def drip(handler):
         handler.send_response(200)
         handler.end_headers()
-        for _ in range(100):
+        for _ in range(1000):
             time.sleep(0.05)
             try:
                 handler.wfile.write(b" ")
@@ -311,7 +315,7 @@ def test_a_service_that_drips_or_hangs_is_left(local, monkeypatch):
     local.pages["/v2"] = lambda handler: time.sleep(1)
     with pytest.raises(AnswerError, match=r"nothing came for 0\.3 seconds"):
         Endpoint(local.url + PLACE)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_nobody_there():

@@ -130,7 +130,7 @@ def test_a_server_that_drips_is_left(local, cache):
     def drip(handler):
         handler.send_response(200)
         handler.end_headers()
-        for _ in range(200):
+        for _ in range(2000):
             time.sleep(0.02)
             try:
                 handler.wfile.write(b"x")
@@ -141,7 +141,7 @@ def test_a_server_that_drips_is_left(local, cache):
     started = time.monotonic()
     with pytest.raises(FetchError, match=r"still sending after 0\.2 seconds"):
         fetch_url(f"{local.url}/m/a", plain_http=True, patience=Patience(0.2, 1))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     assert left(cache) == []
 
 

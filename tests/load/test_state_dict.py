@@ -1,3 +1,4 @@
+import argparse
 import os
 import pickle
 import zipfile
@@ -146,3 +147,76 @@ def test_an_archive_that_unpacks_to_far_more_than_its_size(tmp_path):
         archive.writestr("m/data/0", bytes(2**24))
     with pytest.raises(ModelFileError, match="unpacks to far more"):
         load_model(tmp_path / "model.pth")
+
+
+def beside(weights):
+    """What trainers keep beside the weights."""
+    slots = {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]}
+    return {
+        "a loss beside it": {"model_state_dict": weights, "loss": torch.tensor(0.3), "optimizer_state_dict": slots},
+        "an epoch beside it": {"epoch": torch.tensor([3]), "state_dict": weights},
+        "the options of a script": {"model": weights, "args": argparse.Namespace(lr=0.1, data="x"), "epoch": 1},
+        "settings called model": {"model": {"depth": 18}, "weights": weights},
+        "two deep": {"checkpoint": {"model": weights, "optimizer": slots}},
+        "an average, alone": {"state_dict_ema": weights, "epoch": 1},
+        "an average beside it": {"model": weights, "model_ema": {name: -one for name, one in weights.items()}},
+        "Lightning": {
+            "pytorch-lightning_version": "2.5.0",
+            "global_step": 10,
+            "state_dict": {f"model.{name}": one for name, one in weights.items()},
+            "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.1)}},
+            "optimizer_states": [slots],
+            "hyper_parameters": {"learning_rate": 0.1},
+        },
+        "compiled and parallel": {f"module._orig_mod.{name}": one for name, one in weights.items()},
+    }
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("kind", beside({}))
+def test_checkpoints_of_trainers(tmp_path, mnist, new, kind):
+    weights = mnist.network.state_dict()
+    torch.save(beside(weights)[kind], tmp_path / "model.ckpt", _use_new_zipfile_serialization=new)
+    model = load_model(tmp_path / "model.ckpt")
+    assert model.origin.arch == "mnist"
+    assert all(torch.equal(one, weights[name]) for name, one in model.network.state_dict().items())
+    save_model(model, tmp_path / "out.ckpt")
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        written = torch.load(tmp_path / "out.ckpt", weights_only=True)
+    assert written.keys() == beside(weights)[kind].keys()
+
+
+def test_an_average_as_torch_takes_it(tmp_path, mnist):
+    averaged = torch.optim.swa_utils.AveragedModel(mnist.network)
+    torch.save(averaged.state_dict(), tmp_path / "model.pth")
+    model = load_model(tmp_path / "model.pth")
+    assert model.origin.arch == "mnist"
+    save_model(model, tmp_path / "out.pth")
+    assert torch.load(tmp_path / "out.pth", weights_only=True).keys() == averaged.state_dict().keys()
+
+
+def test_two_networks_at_once_are_not_chosen_from(tmp_path, mnist):
+    weights = mnist.network.state_dict()
+    torch.save({"student": weights, "teacher": weights}, tmp_path / "model.pth")
+    with pytest.raises(ModelFileError, match="several sets of weights, 'student', 'teacher'"):
+        load_model(tmp_path / "model.pth")
+
+
+class Runs:
+    """Would make a file if it were opened."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
+def test_options_of_a_script_let_nothing_else_in(tmp_path, mnist, new):
+    options = argparse.Namespace(lr=0.1, hook=Runs(tmp_path / "ran"))
+    content = {"model": mnist.network.state_dict(), "args": options}
+    torch.save(content, tmp_path / "model.pth", _use_new_zipfile_serialization=new)
+    with pytest.raises(UnsafeFileError, match=r"would call posix\.mkdir"):
+        load_model(tmp_path / "model.pth")
+    assert not (tmp_path / "ran").exists()

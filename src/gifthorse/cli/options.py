@@ -47,8 +47,8 @@ Arch = Annotated[
         metavar="A",
         help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, speech, or "
         "path/to/file.py:factory, your own code, which is run because you name it here; timm:NAME where timm is "
-        "installed; or a Caffe network's .prototxt. Told by the file, or found by the weights' names and shapes, if left "
-        "out.",
+        "installed; or a Caffe network's .prototxt. If left out, told by the file, or found by the weights' names and "
+        "shapes.",
         show_default=False,
     ),
 ]

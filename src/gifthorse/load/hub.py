@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
 
@@ -179,10 +180,11 @@ def _check(one: Listed, path: Path, where: str) -> None:
 @contextmanager
 def _hub(address: str, endpoint: str) -> Iterator[None]:
     """In the block, the client draws no bars of its own, and whatever it raises is an error of ours."""
-    from huggingface_hub import errors, utils  # noqa: PLC0415 - an extra
+    from huggingface_hub import errors  # noqa: PLC0415 - an extra
 
-    shown = not utils.are_progress_bars_disabled()
-    utils.disable_progress_bars()
+    bars: Any = import_module("huggingface_hub.utils")  # which is typed without what it imports
+    shown = not bars.are_progress_bars_disabled()
+    bars.disable_progress_bars()
     try:
         yield
     except GiftHorseError:
@@ -205,4 +207,4 @@ def _hub(address: str, endpoint: str) -> Iterator[None]:
         raise FetchError(f"{address} could not be fetched from {endpoint}: {type(error).__name__}: {said}") from error
     finally:
         if shown:
-            utils.enable_progress_bars()
+            bars.enable_progress_bars()

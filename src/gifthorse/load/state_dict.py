@@ -3,6 +3,7 @@
 The file is a pickle. Its opcodes are checked first, and it is then opened by torch with ``weights_only=True``.
 """
 
+import argparse
 import io
 import mmap
 import pickle
@@ -24,7 +25,12 @@ LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a whole pickle, behind its
 LEGACY_PICKLES = 5  # magic number, protocol version, system, the object, keys of its storages
 NEWEST_PROTOCOL = b"\x05"
 USUAL_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+AVERAGED = "n_averaged"
+"""What torch's AveragedModel counts, beside the network that it keeps under ``module.``."""
 DEEPEST = 4
+HARMLESS = {"argparse.Namespace": argparse.Namespace}
+"""What training scripts keep beside the weights that is more than numbers, and does nothing when it is opened: the
+options that they were called with."""
 
 WAY_OUT = (
     "where you trust its source, have the weights saved alone, by torch.save(model.state_dict(), 'model.pth') or as "
@@ -49,7 +55,11 @@ class StateDict(Format):
     def read(self, path: Path) -> dict[str, Tensor]:
         """The tensors of the innermost state dict."""
         refuse_code(path)
-        return {name: _dense(path, name, tensor) for name, tensor in _tensors(_innermost(_open(path), path)).items()}
+        weights = _tensors(_innermost(_open(path), path))
+        others = weights.keys() - {AVERAGED}
+        if others and all(name.startswith("module.") for name in others):
+            weights.pop(AVERAGED, None)
+        return {name: _dense(path, name, tensor) for name, tensor in weights.items()}
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """Keeps whatever else the template's checkpoint holds, and which of the two formats it has."""
@@ -96,7 +106,7 @@ def refuse_code(path: Path) -> None:
     """
     with reading(path, "PyTorch file"):
         scans = list(_scans(path))
-    forbidden = [name for scan in scans for name in scan.forbidden]
+    forbidden = [name for scan in scans for name in scan.forbidden if name not in HARMLESS]
     if forbidden:
         modules = [name for name in forbidden if name.startswith("torch.nn.modules.")]
         others = [name for name in forbidden if name not in modules]
@@ -144,7 +154,8 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - whatever was saved
     with reading(path, "PyTorch file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return torch.load(path, weights_only=True, map_location="cpu")
+            with torch.serialization.safe_globals(list(HARMLESS.values())):
+                return torch.load(path, weights_only=True, map_location="cpu")
         except pickle.UnpicklingError as error:  # torch's own message explains how to run the code
             raise ModelFileError(
                 f"{path} is damaged, or holds what torch.load(weights_only=True) does not open; {WAY_OUT}"
@@ -156,11 +167,13 @@ def _innermost(content: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
     for _ in range(DEEPEST):
         if not isinstance(content, dict):
             break
-        if _tensors(content):
-            return content
         inner = {key: value for key, value in content.items() if isinstance(value, dict)}
         usual = [key for key in USUAL_KEYS if key in inner]
-        filled = [key for key in inner if _tensors(inner[key])]
+        usual = [key for key in usual if _tensors(inner[key])] or usual  # one may hold settings
+        own = _tensors(content)
+        if own and not (usual and all(tensor.numel() == 1 for tensor in own.values())):  # a loss, an epoch
+            return content
+        filled = [key for key in inner if _tensors(inner[key])] or (list(inner) if len(inner) == 1 else [])
         if not usual and len(filled) > 1:
             raise ModelFileError(
                 f"{path} holds several sets of weights, {', '.join(map(repr, filled[:5]))}; save the one that is "

@@ -101,7 +101,7 @@ def _model(document: ReportDocument, model_module: Any, component: Any) -> Any: 
             algorithm = model_module.HashAlgorithm[HASHES[one.algorithm]]
             hashes.append(model_module.HashType(alg=algorithm, content=one.digest))
     return component.Component(
-        name=Path(origin.path).name if origin.path else "a model in memory",
+        name=Path(origin.path).name if origin.path else document.file.path if document.file else "a model in memory",
         type=component.ComponentType.MACHINE_LEARNING_MODEL,
         bom_ref="model",
         version=origin.sha256[:12] if origin.sha256 else None,
