@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 MOST_BYTES = 2**31 - 1  # the limit of protobuf
-MOST_FIELDS = 4_000_000
+MOST_FIELDS = 2_000_000
 MOST_GRAPHS = 1000
 MOST_DIMENSIONS = 32
 MOST_NODES = 10_000
