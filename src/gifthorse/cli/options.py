@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     Path,
-    typer.Argument(help="Model file: safetensors, a PyTorch state dict, or Keras .h5 weights.", show_default=False),
+    typer.Argument(
+        help="Model file: safetensors, a PyTorch state dict, ONNX, or Keras .h5 weights.", show_default=False
+    ),
 ]
 Data = Annotated[
     str,
