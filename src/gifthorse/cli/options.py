@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     Path,
-    typer.Argument(
-        help="Model file: safetensors, a PyTorch state dict, ONNX, or Keras .h5 weights.", show_default=False
-    ),
+    typer.Argument(help="Model file: safetensors, PyTorch state dict, ONNX, or Keras .h5 weights.", show_default=False),
 ]
 Data = Annotated[
     str,
