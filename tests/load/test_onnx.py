@@ -423,6 +423,20 @@ def test_what_is_no_classifier_of_images(tmp_path):
     assert "black box" in str(described(tmp_path, [helper.make_node("Det", ["x"], ["y"])]).value)
 
 
+def test_images_that_no_classifier_takes(tmp_path):
+    for shape in ((10**9, 3, 8, 8), ("n", 3, 10**9, 10**9), ("n", 3, 100_000, 100_000)):
+        caught = described(tmp_path, POOLED, shape=shape)
+        assert caught.type is UnsupportedModelError
+        assert "together, which no classifier does" in str(caught.value)
+
+
+def test_weights_of_a_shape_that_cannot_be_theirs(tmp_path):
+    for shape in ((4,), (4, 3), (4, 5, 1, 1), (4, 3, 0, 1), (1, 4, 3, 1, 1)):
+        caught = described(tmp_path, CONVOLVED, {"w": np.ones(shape, np.float32)})
+        assert caught.type is UnsupportedModelError
+        assert "the graph cannot be run on 3 images of 3×8×8, at Conv" in str(caught.value)
+
+
 def test_weights_that_are_no_numbers(tmp_path):
     for value in (np.nan, np.inf):
         weight = np.ones((4, 3, 1, 1), np.float32)
@@ -547,9 +561,9 @@ HEAD = b"\x08\x08\x12\x04evil"
 @pytest.mark.parametrize(
     "content",
     [
-        HEAD + field(7, b"\x0a\x00" * 41_000),  # nodes without anything, of two bytes
-        HEAD + field(7, field(11, field(2, field(1, field(2, b"\x0a\x00" * 41_000))))),  # dimensions of a shape
-        HEAD + field(7, field(5, field(1, b"\x01" * 1_400_000))),  # a tensor of very many dimensions
+        HEAD + field(7, b"\x0a\x00" * 21_000),  # nodes without anything, of two bytes
+        HEAD + field(7, field(11, field(2, field(1, field(2, b"\x0a\x00" * 21_000))))),  # dimensions of a shape
+        HEAD + field(7, field(5, field(1, b"\x01" * 700_000))),  # a tensor of very many dimensions
     ],
     ids=["nodes", "dimensions", "numbers"],
 )

@@ -4,6 +4,7 @@ The conversion is ours, and held against onnxruntime (``parity.py``). onnxruntim
 all been understood here, and never a path.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -15,6 +16,7 @@ from ..errors import OptionError, UnsupportedModelError
 from ..provenance.onnx_file import INSTALL, is_onnx, parsed
 from .interface import Described, Format, head, reading
 from .onnx_graph import BLACK_BOX, FLOATS, Sketch, sketched
+from .onnx_limits import MOST_NUMBERS
 from .onnx_network import OnnxNetwork, Rebuilt, rebuilt, short
 from .onnx_runtime import in_onnxruntime
 from .onnx_tensors import fetch, numbers_of, put
@@ -51,9 +53,10 @@ class Onnx(Format):
     def describe(self, path: Path) -> Described:
         """The network of the graph."""
         model = _opened(path)
-        sketch = sketched(model, path)
-        network = rebuilt(sketch).network
-        stated, batch = _stated(sketch)
+        with reading(path, "ONNX graph"):
+            sketch = sketched(model, path)
+            network = rebuilt(sketch).network
+            stated, batch = _stated(sketch)
         _try(network, stated, batch, path)
         return Described(network, stated, in_onnxruntime(model, path, network.answer, batch))
 
@@ -83,8 +86,8 @@ def _opened(path: Path) -> "ModelProto":
         raise OptionError(f"ONNX files need onnx: {INSTALL}") from error
     model = parsed(path)
     fetch(model, path)
-    sketched(model, path)  # the checker runs on what is understood
     with reading(path, "ONNX file"):
+        sketched(model, path)  # the checker runs on what is understood
         content = model.SerializeToString()
         if len(content) <= MOST_CHECKED:
             onnx.checker.check_model(content)
@@ -92,8 +95,10 @@ def _opened(path: Path) -> "ModelProto":
 
 
 def _rebuilt(path: Path) -> tuple[Sketch, Rebuilt]:
-    sketch = sketched(_opened(path), path)
-    return sketch, rebuilt(sketch)
+    model = _opened(path)
+    with reading(path, "ONNX graph"):
+        sketch = sketched(model, path)
+        return sketch, rebuilt(sketch)
 
 
 def _stated(sketch: Sketch) -> tuple[dict[str, Any], int | None]:
@@ -121,7 +126,7 @@ def _stated(sketch: Sketch) -> tuple[dict[str, Any], int | None]:
         groups = [
             (sketch.constants[step.inputs[1]].dims[1], step.attributes.get("group", 1))
             for step in first
-            if step.operator == "Conv" and step.inputs[1] in sketch.constants
+            if step.operator == "Conv" and len(getattr(sketch.constants.get(step.inputs[1]), "dims", ())) > 2
         ]
         channels = image[0] or next((each * group for each, group in groups), None)
         found = {"layout": "nchw", "input_shape": (channels, *image[1:])}
@@ -136,7 +141,13 @@ def _try(network: OnnxNetwork, stated: Mapping[str, Any], batch: int | None, pat
         return
     channels, height, width = stated["input_shape"]
     shape = (channels, height, width) if stated["layout"] == "nchw" else (height, width, channels)
-    images = torch.rand(batch or TRIED, *shape, generator=torch.Generator().manual_seed(0))
+    count = batch or TRIED
+    if count * math.prod(shape) > MOST_NUMBERS:
+        raise UnsupportedModelError(
+            f"{path} states that it takes {count} images of {'×'.join(map(str, shape))} together, which no classifier "
+            f"does; {BLACK_BOX}"
+        )
+    images = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             found = network(images)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from ..provenance.onnx_file import OWN_DOMAINS, inner_graphs
+from ..provenance.onnx_file import OWN_DOMAINS, inner_graphs, name_of
 from .onnx_operators import CONSTANT_VERSIONS, OPERATORS, Operator
 from .onnx_tensors import numbers_of
 
@@ -111,7 +111,7 @@ def sketched(model: "ModelProto", path: Path) -> Sketch:
     steps = []
     known = {one.name for one in graph.input} | set(constants)
     for node in graph.node:
-        name = node.name or next(iter(node.output), node.op_type)
+        name = name_of(node)
         _refuse_foreign(node, name, path)
         missing = [one for one in node.input if one and one not in known]
         again = [one for one in node.output if one and one in known]

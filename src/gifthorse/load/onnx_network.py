@@ -166,8 +166,9 @@ class _Builder:
         self._steps = self._parted()
         self._uses = _uses(self._steps)
         steps = self._with_layers()
+        in_layers = {one.constant for one in self._stored.values()}
         for constant in self._weights:
-            if constant not in self._names and not any(one.constant == constant for one in self._stored.values()):
+            if constant not in in_layers:
                 self._keep(constant)
         host, steps = self._folded(steps)
         self._network.become(steps, host, self._names)
@@ -226,12 +227,12 @@ class _Builder:
             for index in step.reads:
                 if index < len(step.inputs) and step.inputs[index] in reached:
                     raise UnsupportedModelError(
-                        f"{self._path}: {step} takes its input {index} from values of the image, where a number is "
-                        f"needed that is the same for all; {BLACK_BOX}"
+                        f"{self._path}: {step} takes its input {index} from values of the image or from weights, where "
+                        f"a setting is needed; {BLACK_BOX}"
                     )
             on_host = step.operator in SHAPES or not any(name in reached for name in step.inputs)
             steps.append(replace(step, on_host=on_host))
-        if self._answer not in reached:
+        if self._answer not in self._reached([self._image]):
             raise UnsupportedModelError(f"{self._path}: the answer {self._answer!r} does not depend on the image")
         return steps
 

@@ -92,11 +92,12 @@ def cut(
 ) -> Tensor:
     """Slice."""
     axes = range(len(starts)) if axes is None else axes
-    for start, end, axis, step in zip(starts, ends, axes, steps or (1,) * len(starts), strict=True):
+    for bounds, axis, step in zip(zip(starts, ends, strict=True), axes, steps or (1,) * len(starts), strict=True):
+        size = x.shape[axis]
+        start, end = (min(max(bound, -size - 1), size) for bound in bounds)  # torch warns of 2^63
         if step > 0:
             x = x[(slice(None),) * (axis % x.ndim) + (slice(start, end, step),)]
         else:
-            size = x.shape[axis]  # bounds that lead out are cut to what there is
             first = min(max(start + size * (start < 0), 0), size - 1)
             places = range(first, min(max(end + size * (end < 0), -1), size - 1), step)
             x = x.index_select(axis, torch.tensor(places, dtype=torch.int64, device=x.device))

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 MOST_BYTES = 2**31 - 1  # the limit of protobuf
-MOST_FIELDS = 4_000_000
+MOST_FIELDS = 2_000_000
 MOST_GRAPHS = 1000
 MOST_DIMENSIONS = 32
 MOST_NODES = 10_000
+LONGEST_NAME = 200
 MOST_IR_VERSION = 0x1F
 OWN_DOMAINS: Final = ("", "ai.onnx")
 OFFICIAL_DOMAINS: Final = ("ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "ai.onnx.preview")
@@ -79,7 +80,7 @@ def tensors(model: "ModelProto") -> Iterator[tuple[str, "TensorProto"]]:
     """Every tensor in the file, and where it is: an initialiser by its name, a constant by that of its node."""
     for graph in graphs(model):
         for tensor in graph.initializer:
-            yield tensor.name, tensor
+            yield tensor.name[:LONGEST_NAME], tensor
         for sparse in graph.sparse_initializer:
             yield from ((part.name, part) for part in (sparse.values, sparse.indices))
         for node in graph.node:
@@ -115,10 +116,14 @@ def inner_graphs(node: "NodeProto") -> list["GraphProto"]:
     return found
 
 
+def name_of(node: "NodeProto") -> str:
+    """What a node is called in messages: its name, or that of what it gives."""
+    return (node.name or next(iter(node.output), node.op_type))[:LONGEST_NAME]
+
+
 def _tensors_of(node: "NodeProto") -> Iterator[tuple[str, "TensorProto"]]:
-    place = node.name or next(iter(node.output), "")
     for attribute in node.attribute:
-        yield from ((place, tensor) for tensor in _in_attribute(attribute))
+        yield from ((name_of(node), tensor) for tensor in _in_attribute(attribute))
 
 
 def _in_attribute(attribute: "AttributeProto") -> Iterator["TensorProto"]:
@@ -163,25 +168,26 @@ def other_file(path: Path, tensor: "TensorProto") -> tuple[Path, int]:
     """
     said = {entry.key: entry.value for entry in tensor.external_data}
     location = said.get("location", "")
+    name, shown = tensor.name[:LONGEST_NAME], location[:LONGEST_NAME]
     parts = PurePosixPath(location.replace("\\", "/")).parts
     if not parts or location.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", location) or {"..", "."} & set(parts):
         raise UnsafeFileError(
-            f"{path}: the numbers of {tensor.name!r} are to be read from {location!r}, which is not in the model's "
+            f"{path}: the numbers of {name!r} are to be read from {shown!r}, which is not in the model's "
             "folder. It was not opened; ask for a file that is whole"
         )
     place = path.parent / Path(*parts)
     if "\0" in location or not _is_file(place):
         raise ModelFileError(
-            f"{path}: the numbers of {tensor.name!r} are in {location!r}, and there is no such file beside the model; "
+            f"{path}: the numbers of {name!r} are in {shown!r}, and there is no such file beside the model; "
             "fetch it, too"
         )
     if not stays_inside(place, path.parent):
         raise UnsafeFileError(
-            f"{path}: the numbers of {tensor.name!r} are in {location!r}, a link out of the model's folder. It was not "
+            f"{path}: the numbers of {name!r} are in {shown!r}, a link out of the model's folder. It was not "
             "followed; ask for a file that is whole"
         )
     if tensor.data_type not in ITEM_SIZES:
-        raise UnsupportedModelError(f"{path}: {tensor.name!r} holds numbers of a kind that is not read here")
+        raise UnsupportedModelError(f"{path}: {name!r} holds numbers of a kind that is not read here")
     wanted = math.prod(tensor.dims) * ITEM_SIZES[tensor.data_type] if _can_be(tensor) else -1
     try:
         offset, length = int(said.get("offset") or 0), int(said.get("length") or wanted)
@@ -189,7 +195,7 @@ def other_file(path: Path, tensor: "TensorProto") -> tuple[Path, int]:
         offset, length = -1, -1
     if not 0 <= offset <= place.stat().st_size - wanted or length != wanted or wanted < 0:
         raise ModelFileError(
-            f"{path}: {tensor.name!r}, of shape {_by(tensor.dims[:8])}, needs {wanted:,} bytes of {location!r} from "
+            f"{path}: {name!r}, of shape {_by(tensor.dims[:8])}, needs {wanted:,} bytes of {shown!r} from "
             f"byte {offset:,} on, which does not fit; fetch both files again"
         )
     return place, offset
@@ -212,7 +218,7 @@ def graph_of(model: "ModelProto") -> Graph:
     constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     nodes = [
         Node(
-            node.name or next(iter(node.output), ""),
+            name_of(node),
             _operator(node, constants),
             tuple(dict.fromkeys([*node.input, *(name for inner in inner_graphs(node) for name in _used(inner))])),
             tuple(node.output),
@@ -287,10 +293,10 @@ def _look_at_domains(model: "ModelProto", look: Look) -> None:
     for graph in graphs(model):
         for node in graph.node:
             if node.domain not in (*OWN_DOMAINS, *OFFICIAL_DOMAINS):
-                foreign.setdefault(f"{node.domain}.{node.op_type}", []).append(node.name or node.op_type)
+                foreign.setdefault(f"{node.domain}.{node.op_type}", []).append(name_of(node))
     for operator, places in foreign.items():
         look.find("GH120", f"{operator!r} is no operator of ONNX itself", _few(places))
-    branches = [node.name or node.op_type for node in model.graph.node if inner_graphs(node)]
+    branches = [name_of(node) for node in model.graph.node if inner_graphs(node)]
     if branches:
         look.miss(
             "what is in the graphs that are run in one case, or again and again, was not looked at", _few(branches)
