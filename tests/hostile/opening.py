@@ -1,0 +1,132 @@
+"""Opens hostile files as a user would, in a process of its own: ``python opening.py < files.json``, a line for each.
+
+A file that takes longer than its seconds ends the process by SIGALRM, and one that takes more memory than there is
+gets none; what was written last says which.
+"""
+
+import io
+import json
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+SECONDS = 30
+MEMORY = 4 * 2**30
+
+
+def verified(path: Path, sha256: str | None, out: Path) -> dict[str, Any]:
+    """What ``gifthorse verify`` says: its exit code, and its own words where that is none of its answers."""
+    import typer
+
+    from gifthorse.cli.exits import exiting
+    from gifthorse.cli.verify import verify
+
+    printed = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with redirect_stdout(printed), redirect_stderr(printed):
+        try:
+            exiting(verify)(model=path, sha256=sha256, out=out)
+            code = -1
+        except typer.Exit as end:
+            code = end.exit_code
+    printed.flush()
+    said = printed.buffer.getvalue().decode()
+    return {"code": code, "said": said[-1500:] if code not in (1, 3) else said[:300]}
+
+
+def opened(opens: str, path: Path) -> dict[str, Any]:
+    """How opening the file ends: ``opened``, ``refused`` by an error of ours, or with what ``escaped``."""
+    from gifthorse.errors import GiftHorseError
+
+    steps: list[Callable[[], object]] = OPENERS[opens](path)
+    refusals = []
+    for step in steps:
+        try:
+            step()
+        except GiftHorseError as error:
+            refusals.append(f"{type(error).__name__}: {error}")
+            if _is_memory(error):
+                return {"ended": "escaped", "said": "wants more memory than there is", "refusals": refusals}
+        except BaseException:  # whatever it is, it is not ours
+            return {"ended": "escaped", "said": traceback.format_exc(limit=-4)[-1500:]}
+    if len(refusals) < len(steps):
+        return {"ended": "opened", "said": ""}
+    return {"ended": "refused", "said": refusals[0][:300]}
+
+
+def _is_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out somewhere below: where there is more, it would have been taken."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _model(path: Path) -> list[Callable[[], object]]:
+    from gifthorse.load import FORMATS, load_model
+
+    def read() -> object:
+        # The weights alone, since most of these fit no architecture.
+        return next((one for one in FORMATS.values() if one.recognise(path)), FORMATS["state-dict"]).read(path)
+
+    return [lambda: load_model(path)] if path.with_name(path.name + ".toml").exists() else [lambda: load_model(path), read]
+
+
+def _data(path: Path) -> list[Callable[[], object]]:
+    from gifthorse.data import load_samples
+
+    return [lambda: load_samples(path)]
+
+
+def _guard(path: Path) -> list[Callable[[], object]]:
+    from gifthorse.arch import ARCHITECTURES, untrained
+    from gifthorse.guard.guard_file import load_guard
+
+    return [lambda: load_guard(path, untrained("mnist", ARCHITECTURES["mnist"].spec, seed=0))]
+
+
+def _report(path: Path) -> list[Callable[[], object]]:
+    from gifthorse.report import load_verdict, read_json, render
+
+    return [lambda: read_json(path), lambda: load_verdict(path), lambda: render(path)]
+
+
+OPENERS: dict[str, Callable[[Path], list[Callable[[], object]]]] = {
+    "model": _model,
+    "data": _data,
+    "guard": _guard,
+    "report": _report,
+}
+
+
+def main() -> None:
+    """Read what to open, open it, and say how it ended."""
+    import h5py  # noqa: F401 - what is imported now takes no time of a file
+    import torch
+
+    import gifthorse.load  # noqa: F401
+
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for number, one in enumerate(json.load(sys.stdin)):
+        path = Path(one["path"])
+        print(json.dumps({"begins": one["name"]}), flush=True)
+        started = time.monotonic()
+        signal.alarm(SECONDS)
+        told = {"verify": verified(path, one["sha256"], Path(one["out"]) / str(number))}
+        signal.alarm(SECONDS)
+        told["open"] = opened(one["opens"], path)
+        signal.alarm(0)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"name": one["name"], **told, "seconds": time.monotonic() - started, "memory": most}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
