@@ -1,15 +1,18 @@
 """What is in an HDF5 file, as Keras writes them: links that lead out of it, and the configuration as data."""
 
 import io
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from . import keras_config
+from . import json_once, keras_config
 from .look import Look
 
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 MOST_OBJECTS = 100_000
+MOST_GROWTH = 100  # times the file's own size, all data sets together
+SLACK = 2**24
+NUMBERS = "fiub"
 
 
 def look_at(path: Path, look: Look) -> None:
@@ -38,9 +41,12 @@ def look_at_file(source: Path | io.BytesIO, look: Look, place: str) -> None:
 
 def _walk(h5py: Any, file: Any, look: Look, prefix: str) -> bool:  # noqa: ANN401 - h5py is not typed
     """Check every link and every data set, following none out of the file; whether all of them were."""
-    waiting, seen = [(file, "")], set()
+    waiting, seen, total = [(file, "")], set(), 0
     while waiting:
         group, above = waiting.pop()
+        for name, kind in _named(h5py, group):
+            if not _is_there(h5py, group, name, kind):
+                look.find("GH115", f"{name[:200]!r} is named, and is not there", prefix + above)
         for key in group:
             where = f"{above}/{key}"
             link = group.get(key, getlink=True)
@@ -62,7 +68,36 @@ def _walk(h5py: Any, file: Any, look: Look, prefix: str) -> bool:  # noqa: ANN40
                 waiting.append((node, where))
             elif isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
                 look.find("GH113", "its numbers are kept in other files", prefix + where)
+            elif isinstance(node, h5py.Dataset):
+                total += (node.size or 0) * node.dtype.itemsize
+                if node.dtype.kind not in NUMBERS:
+                    look.miss(f"what is no number, {node.dtype}, was not looked into", prefix + where)
+    size = file.id.get_filesize()
+    if total > MOST_GROWTH * size + SLACK:
+        look.find("GH114", f"{size:,} bytes unpack to {total:,}", prefix.rstrip(":"))
     return True
+
+
+def _named(h5py: Any, group: Any) -> Iterator[tuple[str, type]]:  # noqa: ANN401
+    """The members that a group is said to have, and of what kind; Keras 2 names layers, and the weights of each."""
+    for key, kind in (("layer_names", h5py.Group), ("weight_names", h5py.Dataset)):
+        for one in dict.fromkeys(group.attrs.get(key, ())):
+            name = one.decode("utf-8") if isinstance(one, bytes) else str(one)
+            if name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"{name[:200]!r} is named, which is in another place")
+            yield name, kind
+
+
+def _is_there(h5py: Any, group: Any, name: str, kind: type) -> bool:  # noqa: ANN401
+    """Whether a member is in the file; a link is not followed, as it is judged where it is."""
+    for part in filter(None, name.split("/")):
+        link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
+        if link is not None and not isinstance(link, h5py.HardLink):
+            return True
+        if link is None:
+            return False
+        group = group[part]
+    return isinstance(group, kind)
 
 
 def _config(value: Any, look: Look, place: str) -> None:  # noqa: ANN401 - whatever the attribute holds
@@ -70,7 +105,7 @@ def _config(value: Any, look: Look, place: str) -> None:  # noqa: ANN401 - whate
         return
     try:
         text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
-        values = json.loads(text)
+        values = json_once.loads(text, constants=True)
     except (ValueError, RecursionError) as error:
         look.find("GH115", f"the configuration is no JSON: {error}", place)
         return

@@ -3,7 +3,12 @@
 Keras 3 says of every object which module it is from; Keras 2 names classes only, so that those of Keras are listed.
 """
 
+import builtins
+import math
+import re
+from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from .graph import Graph, Node, look_at_graph
@@ -41,29 +46,61 @@ WEIGHTED: Final = frozenset(name for name in LAYERS if "Conv" in name and "Pooli
     "MultiHeadAttention",
     "SimpleRNN",
 }
+MODULES: Final = re.compile(
+    r"keras(\.src)?(\.(activations|constraints|dtype_policies|engine|initializers|layers|legacy|losses|metrics|models|ops|"
+    r"optimizers|regularizers)(\..+)?)?"
+)
+"""Where Keras keeps what a model is made of; its other modules fetch files, load models, and turn checks off."""
+SIZES: Final = frozenset(
+    """
+    units filters n kernel_size pool_size size input_dim output_dim output_size height width batch_shape
+    batch_input_shape input_shape build_input_shape target_shape max_tokens num_heads key_dim depth_multiplier
+    """.split()  # noqa: SIM905
+)
+LARGEST = 2**24
 DEEPEST = 100
+MOST_NODES = 20_000
+MOST_VALUES = 10_000
+"""That one layer is given, or one model gives."""
 
 
 def look_at(config: Any, look: Look, place: str) -> None:  # noqa: ANN401 - whatever the JSON is
     """Note the findings on a model's configuration, or on that of its training."""
-    found = list(_objects(config, ""))
+    try:
+        found = list(_objects(config, ""))
+    except _TooDeep:
+        look.miss(f"what is nested more than {DEEPEST} times was not looked at", place)
+        found = []
     for one, where in found:
         _judge(one, look, f"{place}: {where}" if where else place)
     look.saw(f"{place}: {len(found)} configured objects")
-    if isinstance(config, dict) and config.get("class_name") in MODELS:
-        try:
-            graph = graph_of(config)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
-            look.miss(f"how the layers are connected cannot be read: {type(error).__name__}: {error}", place)
-            return
-        look.findings += look_at_graph(graph, file=str(look.path))
-        look.saw("the graph of the layers")
+    if place.endswith("training_config"):
+        return
+    kind = config.get("class_name") if isinstance(config, dict) else None
+    if not isinstance(kind, str):
+        look.find("GH115", "this is no configuration of a model", place)
+        return
+    try:
+        if kind not in MODELS:
+            raise ValueError(f"{kind[:80]!r} is no kind of model that is known here")
+        graph = graph_of(config)
+        if len(graph.nodes) > MOST_NODES:
+            raise ValueError(f"it has more than {MOST_NODES:,} layers")
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        look.miss(f"how the layers are connected cannot be read: {type(error).__name__}: {error}", place)
+        return
+    look.findings += look_at_graph(graph, file=str(look.path))
+    look.saw("the graph of the layers")
+
+
+class _TooDeep(ValueError):
+    """Nobody nests layers so deeply."""
 
 
 def _objects(value: Any, name: str, depth: int = 0) -> Iterator[tuple[Json, str]]:  # noqa: ANN401
     """Every object with a class in a configuration, and the layer that it belongs to."""
     if depth > DEEPEST:
-        return
+        raise _TooDeep
     if isinstance(value, dict):
         config = value.get("config")
         own = value.get("name") or (config.get("name") if isinstance(config, dict) else None)
@@ -83,8 +120,10 @@ def _judge(one: Json, look: Look, place: str) -> None:
     if kind in ("Lambda", "__lambda__"):
         look.find("GH110", "a Lambda layer or function holds Python code, which is run when the model is used", place)
     elif isinstance(module, str):  # Keras 3
-        if module.partition(".")[0] not in ("keras", "builtins", "numpy", "tensorflow"):
-            look.find("GH120", f"{kind} is of the module {module!r}", place)
+        own = kind == "function" and isinstance(config, str) and not hasattr(builtins, config)
+        if not (own if module == "builtins" else MODULES.fullmatch(module)):
+            what = f"{kind} {config!r}" if kind == "function" else kind
+            look.find("GH120", f"{what[:200]} is of the module {module!r}", place)
     elif isinstance(registered, str) and ">" in registered:
         look.find("GH120", f"{kind} is registered as {registered!r}", place)
     elif isinstance(config, dict) and "name" in config and "inbound_nodes" in one:  # a layer of Keras 2
@@ -92,6 +131,19 @@ def _judge(one: Json, look: Look, place: str) -> None:
             look.find("GH120", f"the layer {kind} is none of Keras", place)
     elif module is None and "registered_name" in one and kind == "function":
         look.find("GH120", f"a function of the maker's own, {registered or config!r}", place)
+    for holder in (config, one.get("build_config")):
+        for name, value in holder.items() if isinstance(holder, dict) else ():
+            if name == "vocabulary" and isinstance(value, str):
+                look.find("GH113", f"its vocabulary is read from {value[:200]!r}", place)
+            elif name in SIZES and not _is_size(value, name):
+                look.find("GH114", f"its {name} is {str(value)[:200]}, which no weights in a file can fill", place)
+
+
+def _is_size(value: Any, name: str) -> bool:  # noqa: ANN401
+    """Whether a number, or several, can be the sides of something that fits into a file."""
+    sides = [side for side in (value if isinstance(value, list) else [value]) if side is not None]
+    least = -1 if name == "target_shape" else 0
+    return all(type(side) is int and side >= least for side in sides) and math.prod(map(abs, sides)) <= LARGEST
 
 
 def graph_of(config: Json) -> Graph:
@@ -119,16 +171,39 @@ def _inlined(
         for number, call in enumerate(layer.get("inbound_nodes", []))
         if layer["class_name"] != "InputLayer"
     ]
-    while calls:
-        ready = [call for call in calls if all(source in values for source in call[2])]
-        if not ready:
-            raise ValueError(f"the layer {calls[0][0]['config'].get('name')!r} is given what no layer gives")
-        for layer, number, sources in ready:
-            taken = tuple(value for source in sources for value in values[source])
-            name = layer.get("name") or layer["config"]["name"]
-            values[name, number] = _layer(layer, f"{prefix}{name}" + (f"#{number}" if number else ""), taken, nodes)
-        calls = [call for call in calls if call not in ready]
-    return own, tuple(value for source in _history(inner["output_layers"]) for value in values[source])
+    waiting: dict[tuple[str, int], list[int]] = {}
+    missing = []
+    for place, (_, _, sources) in enumerate(calls):
+        wanted = set(sources) - values.keys()
+        missing.append(len(wanted))
+        for source in wanted:
+            waiting.setdefault(source, []).append(place)
+    ready = deque(place for place, count in enumerate(missing) if not count)
+    done = 0
+    while ready:
+        layer, number, sources = calls[ready.popleft()]
+        done += 1
+        name = layer.get("name") or layer["config"]["name"]
+        made = f"{prefix}{name}" + (f"#{number}" if number else "")
+        values[name, number] = _layer(layer, made, _gathered(sources, values), nodes)
+        for place in waiting.pop((name, number), ()):
+            missing[place] -= 1
+            if not missing[place]:
+                ready.append(place)
+    if done < len(calls):
+        stuck = next(layer for (layer, _, _), count in zip(calls, missing, strict=True) if count)
+        raise ValueError(f"the layer {stuck['config'].get('name')!r} is given what no layer gives")
+    return own, _gathered(_history(inner["output_layers"]), values)
+
+
+def _gathered(
+    sources: list[tuple[str, int]], values: Mapping[tuple[str, int], tuple[str, ...]]
+) -> tuple[str, ...]:
+    """The values that ``sources`` give, together; models in models can double them without an end."""
+    gathered = tuple(islice((value for source in sources for value in values[source]), MOST_VALUES + 1))
+    if len(gathered) > MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES:,} values are taken together")
+    return gathered
 
 
 def _sequential(

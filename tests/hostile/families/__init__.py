@@ -1,5 +1,7 @@
 """More than three hundred hostile and broken files, made on the spot; each payload would leave a canary behind."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,16 @@ class Family:
         make: writes them, and yields their names and paths.
         opens: what a user would open such a file as.
         fires: whether every payload makes its canary where the file is opened without care; a test shows that it does.
-        states: whether the right hash of the file is stated; not where what is hostile states one itself.
+        tampered: whether somebody has changed the file, so that the hash that its maker stated is another; else it is
+            right, and verifying the file rests on what is in it alone.
+        looked: the file that is verified, where it is not the one that is opened; ``{}`` is that one's name.
     """
 
     make: Callable[[Place], Iterator[Named]]
     opens: Opens = "model"
     fires: bool = False
-    states: bool = True
+    tampered: bool = False
+    looked: str = "{}"
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -50,14 +55,14 @@ FAMILIES: Mapping[str, Family] = {
     "onnx": Family(graphs.onnx_models),
     "caffe": Family(graphs.caffe),
     "npz": Family(samples.numpy_archives, opens="data"),
-    "pictures": Family(samples.pictures, opens="data"),
-    "sounds": Family(samples.sounds, opens="data"),
+    "pictures": Family(samples.pictures, opens="data", looked="{}/class"),
+    "sounds": Family(samples.sounds, opens="data", looked="{}/class"),
     "parquet": Family(samples.parquets, opens="data"),
-    "specs": Family(beside.specs),
+    "specs": Family(beside.specs, looked="{}.toml"),
     "statements": Family(beside.statements),
     "texts": Family(beside.texts),
-    "guards": Family(beside.guards, opens="guard"),
-    "reports": Family(beside.reports, opens="report"),
+    "guards": Family(beside.guards, opens="guard", tampered=True),
+    "reports": Family(beside.reports, opens="report", tampered=True, looked="{}/report.json"),
 }
 
 
@@ -68,6 +73,17 @@ class Case:
     name: str
     path: Path
     family: Family
+
+    @property
+    def looked(self) -> Path:
+        """The file that is verified."""
+        found = self.path.parent / self.family.looked.format(self.path.name)
+        return next(found.iterdir()) if found.is_dir() else found
+
+    @property
+    def sha256(self) -> str:
+        """What is stated of that file."""
+        return hashlib.sha256(b"what the maker made" if self.family.tampered else self.looked.read_bytes()).hexdigest()
 
 
 def made(names: "list[str]", root: Path, canaries: Path) -> list[Case]:
@@ -80,3 +96,21 @@ def made(names: "list[str]", root: Path, canaries: Path) -> list[Case]:
         place.canaries.mkdir(parents=True)
         cases += [Case(f"{name}/{file}", path, FAMILIES[name]) for file, path in FAMILIES[name].make(place)]
     return cases
+
+
+def seeds(name: str, root: Path) -> Iterator[bytes]:
+    """The bytes of the files of a family, or of the hostile parts in them, where fuzzing is to begin."""
+    if name == "keras-json":
+        yield from (json.dumps(config).encode() for config in graphs.keras_configs("canary").values())
+        return
+    family, pattern = PARTS.get(name, (name, ""))
+    for case in made([family], root / name, root / "canaries" / name):
+        files = sorted(case.path.rglob(pattern)) if pattern else [case.path / "report.json" if case.path.is_dir() else case.path]
+        yield from (file.read_bytes() for file in files if file.is_file() and file.resolve().is_relative_to(root.resolve()))
+
+
+PARTS: Mapping[str, tuple[str, str]] = {
+    "picture-files": ("pictures", "class/*"),
+    "sound-files": ("sounds", "class/*"),
+}
+"""Seeds that are files inside of what a family yields: its name, and where they are."""

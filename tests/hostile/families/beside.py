@@ -21,7 +21,7 @@ def weights() -> bytes:
 
 def specs(place: Place) -> Iterator[Named]:
     """A good model beside a hostile TOML."""
-    good = weights()
+    _, good = place.write("good.safetensors", weights())
     evil = place.folder / "evil.py"
     evil.write_text(f"open({place.canary('evil')!r}, 'w').close()\ndef net(): return None\n")
     texts: dict[str, str | bytes] = {
@@ -32,15 +32,16 @@ def specs(place: Place) -> Iterator[Named]:
         "huge": "# " + "a" * 2**22 + "\narch = 1", "quotes": "arch = '''" + "a" * 100_000, "date": "num_classes = 1979-05-27", "layout-code": 'layout = "__import__(\'os\')"',
     }  # fmt: skip
     for name, text in texts.items():
-        named = place.write(f"{name}/model.safetensors", good)
+        named = place.again(f"{name}/model.safetensors", good)
         place.write(f"{name}/model.safetensors.toml", text)
         yield named
 
 
 def statements(place: Place) -> Iterator[Named]:
     """A good model beside a hostile list of hashes, card or note."""
-    good = weights()
-    right = hashlib.sha256(good).hexdigest()
+    content = weights()
+    _, good = place.write("good.safetensors", content)
+    right = hashlib.sha256(content).hexdigest()
     wrong = "0" * 64
     lists: dict[str, str | bytes] = {
         "wrong": f"{wrong}  model.safetensors\n", "wrong-then-right": f"{wrong}  model.safetensors\n{right}  model.safetensors\n", "leads-out": f"{right}  ../model.safetensors\n", "absolute": f"{right}  /etc/passwd\n", "drive": f"{right}  C:\\x\n", "nul": f"{right}  model\0.safetensors\n",
@@ -48,11 +49,11 @@ def statements(place: Place) -> Iterator[Named]:
         "bsd-brackets": "SHA256 (" + ")" * 50_000 + f") = {wrong}", "spaces": right + " " * 100_000 + "model.safetensors", "escapes": "\\" + right + "  " + "\\n" * 20_000 + "\n", "control": f"{right}  \x1b[2Jmodel\n{wrong}  \x07\x08\n../", "other-hash-function": f"SHA999 (model.safetensors) = {wrong}\n",
     }  # fmt: skip
     for name, text in lists.items():
-        named = place.write(f"sums-{name}/model.safetensors", good)
+        named = place.again(f"sums-{name}/model.safetensors", good)
         place.write(f"sums-{name}/SHA256SUMS", text)
         yield named
     for name, target in (("link", "/etc/passwd"), ("link-to-a-device", "/dev/zero"), ("link-to-itself", "SHA256SUMS"), ("link-to-nothing", "nothing")):
-        named = place.write(f"sums-{name}/model.safetensors", good)
+        named = place.again(f"sums-{name}/model.safetensors", good)
         (named[1].parent / "SHA256SUMS").symlink_to(target)
         yield named
     cards: dict[str, str | bytes] = {
@@ -65,10 +66,10 @@ def statements(place: Place) -> Iterator[Named]:
         yield named
     notes: dict[str, str | bytes] = {"wrong": f"main\n{wrong}\n1\n", "no-hash": "main\n../../../etc/passwd\n1\n", "no-utf-8": b"main\n\xff\xfe\n", "one-line": "main", "too-large": "a" * 5000, "control": "main\n\x1b[2J\n"}
     for name, text in notes.items():
-        named = place.write(f"notes-{name}/model.safetensors", good)
+        named = place.again(f"notes-{name}/model.safetensors", good)
         place.write(f"notes-{name}/.cache/huggingface/download/model.safetensors.metadata", text)
         yield named
-    _, path = place.write("blob/blobs/" + wrong, good)
+    _, path = place.again("blob/blobs/" + wrong, good)
     link = place.folder / "blob" / "snapshots" / "x" / "model.safetensors"
     link.parent.mkdir(parents=True)
     link.symlink_to(path)

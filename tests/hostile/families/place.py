@@ -30,6 +30,13 @@ class Place:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return name, path
 
+    def again(self, name: str, source: Path) -> Named:
+        """The same file under another name."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(source)
+        return name, path
+
     def zipped(self, name: str, members: "Mapping[str, bytes | str] | list[tuple[str, bytes | str]]", **how: int) -> Named:
         """A zip archive; a list may name a member twice."""
         return self.write(name, zip_bytes(members, **how))
