@@ -229,36 +229,91 @@ def report(data: bytes) -> object:
 
 
 TENSOR = '{"inputs":[{"name":"images","shape":[1,1,2,2],"datatype":"FP32",'
-GRID = 'data = "signs"\narch = "gtsrb"\nseeds = [0]\n[[attack]]\nname = "badnets"\n[[defence]]\ndetector = "neural-cleanse"\n'
+GRID = 'data = "signs"\narch = "gtsrb"\nseeds = [0]\n[[attack]]\nname = "badnets"\n[[defence]]\ndetector = "abs"\n'
 RECIPE = '[[backdoor]]\nname = "a"\ndata = "signs"\narch = "gtsrb"\n[backdoor.attack]\nname = "badnets"\noptions = {}\n'
 SPEC = 'arch = "mnist"\ninput_shape = [1, 28, 28]\nnum_classes = 10\nmean = [0.5]\nstd = 0.5\noutputs = "logits"\n'
 TARGETS = {
-    "pickles": Target("provenance.pickles", pickles, ("pickles-running", "pickles-assembled", "pickles-hidden", "pickles-broken")),
+    "pickles": Target(
+        "provenance.pickles", pickles, ("pickles-running", "pickles-assembled", "pickles-hidden", "pickles-broken")
+    ),
     "any-file": Target("provenance.content", any_file, ("texts", "torch-absurd", "pickles-hidden", "onnx", "caffe")),
     "notes": Target("provenance.content", notes, ("texts",), (SPEC, '{"auto_map": {}, "a": [1, 2.5e3, "\\u0041"]}')),
-    "archive": Target("provenance.archive", any_file, ("archives-leaving", "archives-contradicting", "torch-hidden", "torch-absurd", "npz", "torchscript", "exported", "keras-archives")),
-    "array": Target("provenance.archive", array, (), ("\x93NUMPY\x01\x00\x3c\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }\n",)),
+    "archive": Target(
+        "provenance.archive",
+        any_file,
+        (
+            "archives-leaving",
+            "archives-contradicting",
+            "torch-hidden",
+            "torch-absurd",
+            "npz",
+            "torchscript",
+            "exported",
+            "keras-archives",
+        ),
+    ),
+    "array": Target(
+        "provenance.archive",
+        array,
+        (),
+        ("\x93NUMPY\x01\x00\x3c\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }\n",),
+    ),
     "hdf5": Target("provenance.hdf5", hdf5, ("hdf5-linking", "hdf5-absurd", "hdf5-damaged")),
     "keras-config": Target("provenance.keras_config", keras_config, ("keras-json",)),
-    "model-card": Target("provenance.model_card", model_card, (), ("---\ncaffemodel: model.safetensors\ncaffemodel_url: http://x/\nsha1: '" + "0" * 40 + "'\n---\n",)),
-    "sums": Target("provenance.sums", sums, (), ("0" * 64 + "  model.safetensors\n", "\\" + "0" * 64 + " *a\\\\b\\n\n", f"SHA2-256 (a) = {'f' * 64}\n", "0" * 64)),
-    "pointer": Target("provenance.hub", pointer, (), (f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12\n",)),
+    "model-card": Target(
+        "provenance.model_card",
+        model_card,
+        (),
+        ("---\ncaffemodel: model.safetensors\ncaffemodel_url: http://x/\nsha1: '" + "0" * 40 + "'\n---\n",),
+    ),
+    "sums": Target(
+        "provenance.sums",
+        sums,
+        (),
+        (
+            "0" * 64 + "  model.safetensors\n",
+            "\\" + "0" * 64 + " *a\\\\b\\n\n",
+            f"SHA2-256 (a) = {'f' * 64}\n",
+            "0" * 64,
+        ),
+    ),
+    "pointer": Target(
+        "provenance.hub",
+        pointer,
+        (),
+        (f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12\n",),
+    ),
     "hub-notes": Target("provenance.hub", hub_notes, (), (f"main\n{'0' * 64}\n1.5\n", f'main\n"{"0" * 40}"\n1\n')),
-    "spec-toml": Target("load.spec_file", spec_toml, (), (SPEC, "[a]\nb = 1979-05-27T07:32:00Z\n", "mean = [nan, inf]\n")),
-    "state-dict": Target("load.state_dict", state_dict, ("torch-running", "torch-hidden", "torch-absurd", "archives-contradicting")),
+    "spec-toml": Target(
+        "load.spec_file", spec_toml, (), (SPEC, "[a]\nb = 1979-05-27T07:32:00Z\n", "mean = [nan, inf]\n")
+    ),
+    "state-dict": Target(
+        "load.state_dict", state_dict, ("torch-running", "torch-hidden", "torch-absurd", "archives-contradicting")
+    ),
     "safetensors": Target("load.safetensors", safetensors, ("safetensors-lying",)),
     "keras-h5": Target("load.keras_h5", keras_h5, ("hdf5-linking", "hdf5-absurd", "hdf5-damaged")),
-    "model-file": Target("load", model_file, ("texts", "onnx", "caffe", "torchscript", "exported", "keras-archives", "torch-absurd")),
+    "model-file": Target(
+        "load", model_file, ("texts", "onnx", "caffe", "torchscript", "exported", "keras-archives", "torch-absurd")
+    ),
     "npz": Target("data.npz", npz, ("npz",)),
     "parquet": Target("data.parquet", parquet, ("parquet",)),
     "image": Target("data.images", image, ("picture-files",)),
     "wav": Target("data.audio", wav, ("sound-files",)),
     "grid": Target("bench.grid", grid, (), (GRID,)),
     "recipes": Target("redteam.zoo", recipes, (), (RECIPE,)),
-    "request": Target("serve.protocol", request, (), ("\n" + TENSOR + '"data":[0,0.5,1,0]}]}', "99\n" + TENSOR + '"parameters":{"binary_data_size":16}}]}' + "\0" * 16, '\n{"id":"1","outputs":[{"name":"label"}],"inputs":[]}')),
+    "request": Target(
+        "serve.protocol",
+        request,
+        (),
+        (
+            "\n" + TENSOR + '"data":[0,0.5,1,0]}]}',
+            "99\n" + TENSOR + '"parameters":{"binary_data_size":16}}]}' + "\0" * 16,
+            '\n{"id":"1","outputs":[{"name":"label"}],"inputs":[]}',
+        ),
+    ),
     "guard": Target("guard.guard_file", guard, ("guards",)),
     "report": Target("report.json_report", report, ("reports",)),
-}  # fmt: skip
+}
 """Every parser of ours, by name."""
 
 
@@ -319,8 +374,9 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
         left = end - time.monotonic()
         if left < 1:
             break
-        options = [f"-max_total_time={left:.0f}", f"-max_len={LONGEST}", f"-timeout={SECONDS}", f"-rss_limit_mb={MEBIBYTES}",
-                   "-print_final_stats=1", "-detect_leaks=0", f"-artifact_prefix={found}/", str(corpus)]  # fmt: skip
+        limits = [f"-max_total_time={left:.0f}", f"-max_len={LONGEST}", f"-timeout={SECONDS}"]
+        limits += [f"-rss_limit_mb={MEBIBYTES}", "-detect_leaks=0"]
+        options = [*limits, "-print_final_stats=1", f"-artifact_prefix={found}/", str(corpus)]
         began = time.monotonic()
         ended = subprocess.run(
             [sys.executable, __file__, "--work", str(work), "--in-process", name, *options],
@@ -328,12 +384,16 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
         )  # fmt: skip
         said = ended.stdout + ended.stderr
         row["seconds"] += time.monotonic() - began
-        row["runs"] += int((re.findall(r"number_of_executed_units: (\d+)", said) or re.findall(r"^#(\d+)", said, re.M) or ["0"])[-1])
+        row["runs"] += int(
+            (re.findall(r"number_of_executed_units: (\d+)", said) or re.findall(r"^#(\d+)", said, re.M) or ["0"])[-1]
+        )
         row["edges"] = max([row["edges"], *map(int, re.findall(r" cov: (\d+)", said))])
         if ended.returncode:
             (folder / f"finding-{len(row['findings'])}.txt").write_text(said[-20_000:], "utf-8")
             row["findings"].append(_what(said))
-    row["parser"] = hashlib.sha256(Path(import_module(f"gifthorse.{TARGETS[name].module}").__file__ or "").read_bytes()).hexdigest()[:12]
+    row["parser"] = hashlib.sha256(
+        Path(import_module(f"gifthorse.{TARGETS[name].module}").__file__ or "").read_bytes()
+    ).hexdigest()[:12]
     row["inputs"] = sum(1 for _ in corpus.iterdir())
     known.write_text(json.dumps(row, indent=1), "utf-8")
     return row
@@ -341,7 +401,11 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
 
 def _what(said: str) -> str:
     """The line that tells what a finding is."""
-    for pattern in (r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Warning|Panic\w*)\b.*$", r"ERROR: libFuzzer: .*$", r"^.*(?:Error|error).*$"):
+    for pattern in (
+        r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Warning|Panic\w*)\b.*$",
+        r"ERROR: libFuzzer: .*$",
+        r"^.*(?:Error|error).*$",
+    ):
         if lines := re.findall(pattern, said, re.MULTILINE):
             return str(lines[-1])[:160]
     return said[-160:].strip() or "the process ended without a word"
@@ -352,31 +416,32 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Fuzzing of every parser",
         "",
-        "Made by `python experiments/fuzz_parsers.py`: coverage-guided fuzzing by atheris (libFuzzer), each parser in a",
-        "process of its own, from the seeds that `tests/hostile` makes. A finding is an input on which a parser raises what",
-        f"is no error of ours, takes more than {SECONDS} seconds or {MEBIBYTES // 1024} GiB, or ends the process.",
+        "Made by `python experiments/fuzz_parsers.py`: coverage-guided fuzzing by atheris (libFuzzer), each parser in",
+        "a process of its own, from the seeds that `tests/hostile` makes. A finding is an input on which a parser raises",
+        f"what is no error of ours, takes more than {SECONDS} seconds or {MEBIBYTES // 1024} GiB, or ends the process.",
         "",
         "| parser | minutes | runs | a second | edges | inputs kept | findings | source |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        what = f"{row['name']}: {(TARGETS[row['name']].parse.__doc__ or '').rstrip('.')}"
         rate = row["runs"] / row["seconds"] if row["seconds"] else 0
-        lines.append(
-            f"| {row['name']}: {TARGETS[row['name']].parse.__doc__.rstrip('.')} | {row['seconds'] / 60:.1f} | {row['runs']:,} | "
-            f"{rate:,.1f} | {row['edges']:,} | {row['inputs']:,} | {len(row['findings'])} | {row['parser']} |"
-        )
-    total = sum(row["seconds"] for row in rows) / 60
+        cells = [f"{row['seconds'] / 60:.1f}", f"{row['runs']:,}", f"{rate:,.1f}", f"{row['edges']:,}"]
+        cells += [f"{row['inputs']:,}", str(len(row["findings"])), row["parser"]]
+        lines.append(f"| {' | '.join([what, *cells])} |")
+    minutes, runs = sum(row["seconds"] for row in rows) / 60, sum(row["runs"] for row in rows)
     findings = [f"- {row['name']}: `{one}`" for row in rows for one in row["findings"]]
+    told = "What was found, and is mended; the inputs are kept in `tests/hostile/test_findings.py`:"
     lines += [
         "",
-        f"{len(rows)} parsers, {total:.0f} minutes and {sum(row['runs'] for row in rows):,} runs in all, at the lowest priority on two",
-        "cores that others had, too. Edges are those of our own code and of the parts of Python that it parses with; what is",
-        "in C (HDF5, Pillow, torch, parquet) is run and not counted. Source is the beginning of the SHA-256 of the parser's",
-        "module.",
+        f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, at the lowest priority, on two cores",
+        "that others had, too; minutes count the start of each process. Edges are those of our own code and of the parts of",
+        "Python that it parses with; what is in C (HDF5, Pillow, torch, parquet) is run and not counted. Source is the",
+        "beginning of the SHA-256 of the parser's module, as it was fuzzed.",
         "",
-        *(["What was found, and is mended; the inputs are kept in `tests/hostile/test_findings.py`:", "", *findings] if findings else ["Nothing was found."]),
+        *([told, "", *findings] if findings else ["Nothing was found."]),
         "",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines)
 
 
@@ -393,7 +458,9 @@ def main() -> None:
         return
     for name in chosen.only or TARGETS:
         row = fuzzed(name, chosen.work, chosen.minutes)
-        print(f"{name}: {row['runs']:,} runs, {row['edges']:,} edges, findings: {row['findings'] or 'none'}", flush=True)
+        print(
+            f"{name}: {row['runs']:,} runs, {row['edges']:,} edges, findings: {row['findings'] or 'none'}", flush=True
+        )
     known = [chosen.work / name / "known.json" for name in TARGETS]
     rows = [json.loads(one.read_text("utf-8")) for one in known if one.exists()]
     record.write("fuzz_parsers", Path(__file__), rows, table(rows), arguments="--work FOLDER")

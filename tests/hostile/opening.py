@@ -40,7 +40,7 @@ def verified(path: Path, sha256: str | None, out: Path) -> dict[str, Any]:
 
 
 def opened(opens: str, path: Path) -> dict[str, Any]:
-    """How opening the file ends, by the first of its steps that does not refuse it: ``opened``, ``refused`` by an error of ours, or with what ``escaped``."""
+    """How opening the file ends: ``opened`` by one of its steps, ``refused`` by an error of ours, or ``escaped``."""
     from gifthorse.errors import GiftHorseError
 
     steps: list[Callable[[], object]] = OPENERS[opens](path)
@@ -114,6 +114,12 @@ OPENERS: dict[str, Callable[[Path], list[Callable[[], object]]]] = {
 }
 
 
+def say(told: dict[str, Any]) -> None:
+    """A line, at once."""
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
 def limit(seconds: int) -> None:
     """End the process once so much was computed, or waited for; 0 for no limit."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
@@ -132,7 +138,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number, one in enumerate(json.load(sys.stdin)):
         path = Path(one["path"])
-        print(json.dumps({"begins": one["name"]}), flush=True)
+        say({"begins": one["name"]})
         started = time.process_time()
         limit(SECONDS)
         told = {"verify": verified(Path(one["looked"]), one["sha256"], Path(one["out"]) / str(number))}
@@ -140,7 +146,7 @@ def main() -> None:
         told["open"] = opened(one["opens"], path)
         limit(0)
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"name": one["name"], **told, "seconds": time.process_time() - started, "memory": most}), flush=True)
+        say({"name": one["name"], **told, "seconds": time.process_time() - started, "memory": most})
 
 
 if __name__ == "__main__":

@@ -32,10 +32,18 @@ def endings(cases: list[Case], out: Path) -> dict[str, dict[str, Any]]:
     ]
     told: dict[str, dict[str, Any]] = {}
     while waiting:
-        ended = subprocess.run(
-            [sys.executable, OPENING], input=json.dumps(waiting), capture_output=True, text=True, cwd=out / "empty", check=False
-        )
-        lines = [json.loads(line) for line in ended.stdout.splitlines()]
+        with (out / "said").open("w+") as said:
+            ended = subprocess.run(
+                [sys.executable, OPENING],
+                input=json.dumps(waiting),
+                stdout=said,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=out / "empty",
+                check=False,
+            )
+            said.seek(0)
+            lines = [json.loads(line) for line in said]
         told |= {line["name"]: line for line in lines if "name" in line}
         if ended.returncode == 0:
             break

@@ -13,7 +13,6 @@ from ..core.model import ChannelOrder, Layout, ModelSpec, Outputs
 from ..errors import OptionError
 from ..files import whole_file
 
-
 MOST_BYTES = 2**14
 MOST_NUMBERS = 2**24  # 3×2048×2048 is less
 MOST_CLASSES = 2**20

@@ -161,7 +161,8 @@ def _wrong_in_zip(path: Path) -> str | None:
         storages = declared(io.BytesIO(archive.read(f"{top}/data.pkl")))
         start = f"{top}/data/"
         return unlike_numbers(
-            storages, {one.filename.removeprefix(start): one.file_size for one in entries if one.filename.startswith(start)}
+            storages,
+            {one.filename.removeprefix(start): one.file_size for one in entries if one.filename.startswith(start)},
         )
 
 

@@ -9,7 +9,6 @@ import math
 import re
 import stat
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -130,8 +129,10 @@ def _look(file: IO[bytes], size: int, look: Look, place: str, deeper: int) -> No
             if not place and look.kind == "PyTorch file":
                 _numbers(archive, look)
             look.saw(f"{len(entries):,} members")
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, OSError, RuntimeError) as error:
-        look.find("GH115", f"the archive is damaged: {error}", place)
+    except Exception as error:  # zipfile raises whatever it comes upon, such as IndexError for a member without a name
+        look.find(
+            "GH115", f"the archive is damaged: {type(error).__name__}: {' '.join(str(error).split())[:200]}", place
+        )
 
 
 def _kind(names: list[str], suffix: str) -> str:
@@ -218,7 +219,11 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
     if entry.file_size > MOST_MEMBER:
         look.miss(f"a member of {entry.file_size:,} bytes is not read", place)
         return
-    content = archive.read(entry)
+    _content(archive.read(entry), name, look, place, deeper)
+
+
+def _content(content: bytes, name: PurePosixPath, look: Look, place: str, deeper: int) -> None:
+    """Look into a member by its first bytes where they tell, else by its name."""
     start = content[:12]
     if start[:4] == b"PK\x03\x04":
         if deeper:

@@ -147,9 +147,27 @@ class _Machine:
         """Follow one opcode."""
         if (does := _DOES.get(name)) is not None:
             does(self)
+        elif name in _PUSHED:
+            self.stack.append(argument)
         elif name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
-        elif name in _EMPTY:
+        elif name == "GLOBAL":
+            self.stack.append(Name(str(argument).replace(" ", ".", 1)))
+        elif "PUT" in name or name == "MEMOIZE":
+            self.memo[len(self.memo) if name == "MEMOIZE" else argument] = self.stack[-1]
+        elif "GET" in name:
+            if argument not in self.memo:
+                raise Unlike("the pickle takes what it has not kept")
+            self.stack.append(self.memo[argument])
+        elif not self._contains(name):
+            if name not in _NOTHING:
+                raise Unlike(f"the pickle has the opcode {name}")
+            if name == "PROTO" and argument > NEWEST_PROTOCOL:
+                raise Unlike(f"the pickle is of protocol {argument}")
+
+    def _contains(self, name: str) -> bool:
+        """Follow an opcode that makes or fills a container; False if it is none."""
+        if name in _EMPTY:
             self.stack.append(_MADE)
         elif name in _MARKED:
             self._marked()
@@ -162,20 +180,9 @@ class _Machine:
         elif name in _INTO_MARKED:
             self._marked()
             self._container()
-        elif "PUT" in name or name == "MEMOIZE":
-            self.memo[len(self.memo) if name == "MEMOIZE" else argument] = self.stack[-1]
-        elif "GET" in name:
-            if argument not in self.memo:
-                raise Unlike("the pickle takes what it has not kept")
-            self.stack.append(self.memo[argument])
-        elif name == "GLOBAL":
-            self.stack.append(Name(str(argument).replace(" ", ".", 1)))
-        elif name in _PUSHED:
-            self.stack.append(argument)
-        elif name == "PROTO" and argument > NEWEST_PROTOCOL:
-            raise Unlike(f"the pickle is of protocol {argument}")
-        elif name not in _NOTHING:
-            raise Unlike(f"the pickle has the opcode {name}")
+        else:
+            return False
+        return True
 
     def _taken(self, count: int) -> list[Any]:
         taken = [self.stack.pop() for _ in range(count)]
@@ -280,7 +287,9 @@ def _check_tensor(function: str, arguments: tuple[Any, ...]) -> None:
     # The third version counts in numbers of a type that it names, of a storage that is counted in bytes.
     last = offset + sum((many - 1) * step for many, step in zip(size, strides, strict=True))
     if 0 not in size and (last >= storage.count or math.prod(size) > storage.count):
-        raise Unlike(f"a tensor of size {_shown(size)} is larger than the numbers that the file holds for it, {storage.count:,}")
+        raise Unlike(
+            f"a tensor of size {_shown(size)} is larger than the numbers that the file holds for it, {storage.count:,}"
+        )
 
 
 def _shown(values: tuple[Any, ...]) -> str:

@@ -196,9 +196,7 @@ def _inlined(
     return own, _gathered(_history(inner["output_layers"]), values)
 
 
-def _gathered(
-    sources: list[tuple[str, int]], values: Mapping[tuple[str, int], tuple[str, ...]]
-) -> tuple[str, ...]:
+def _gathered(sources: list[tuple[str, int]], values: Mapping[tuple[str, int], tuple[str, ...]]) -> tuple[str, ...]:
     """The values that ``sources`` give, together; models in models can double them without an end."""
     gathered = tuple(islice((value for source in sources for value in values[source]), MOST_VALUES + 1))
     if len(gathered) > MOST_VALUES:

@@ -105,8 +105,14 @@ def seeds(name: str, root: Path) -> Iterator[bytes]:
         return
     family, pattern = PARTS.get(name, (name, ""))
     for case in made([family], root / name, root / "canaries" / name):
-        files = sorted(case.path.rglob(pattern)) if pattern else [case.path / "report.json" if case.path.is_dir() else case.path]
-        yield from (file.read_bytes() for file in files if file.is_file() and file.resolve().is_relative_to(root.resolve()))
+        files = (
+            sorted(case.path.rglob(pattern))
+            if pattern
+            else [case.path / "report.json" if case.path.is_dir() else case.path]
+        )
+        yield from (
+            file.read_bytes() for file in files if file.is_file() and file.resolve().is_relative_to(root.resolve())
+        )
 
 
 PARTS: Mapping[str, tuple[str, str]] = {

@@ -1,5 +1,7 @@
 """Zip archives that unpack to far more than they are, lead out of themselves, or contradict themselves."""
 
+# ruff: noqa: E501 - tables of files, each in a line
+
 import io
 import stat
 import struct
@@ -43,7 +45,13 @@ def bombs(place: Place) -> Iterator[Named]:
     """Archives that are far larger than they look, or seem so."""
     zeros = bytes(2**26)
     deep = zip_bytes({"a": zeros}, compression=zipfile.ZIP_DEFLATED)
-    for suffix, name in (("zip", "a"), ("pth", "a/data.pkl"), ("npz", "images.npy"), ("keras", "config.json"), ("pt2", "a/archive_format")):
+    for suffix, name in (
+        ("zip", "a"),
+        ("pth", "a/data.pkl"),
+        ("npz", "images.npy"),
+        ("keras", "config.json"),
+        ("pt2", "a/archive_format"),
+    ):
         extra = {"model.weights.h5": b""} if suffix == "keras" else {"a/data/0": b""} if suffix == "pth" else {}
         yield place.zipped(f"zeros.{suffix}", {name: zeros, **extra}, compression=zipfile.ZIP_DEFLATED)
     yield place.zipped("zeros-by-lzma.zip", {"a": zeros}, compression=zipfile.ZIP_LZMA)
@@ -67,9 +75,16 @@ def _overlapping(count: int, size: int, name: str = "a/0.pkl") -> bytes:
     names = [name, *(f"a/{number}.pkl" for number in range(1, count))]
     width = max(map(len, names))
     names = [one.ljust(width, "x") if one != name else one for one in names]
-    local = b"PK\x03\x04" + struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 0, crc, len(packed), size, len(name), 0) + name.encode() + packed
+    local = (
+        b"PK\x03\x04"
+        + struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 0, crc, len(packed), size, len(name), 0)
+        + name.encode()
+        + packed
+    )
     head = b"".join(
-        b"PK\x01\x02" + struct.pack("<HHHHHHIIIHHHHHII", 20, 20, 0, 8, 0, 0, crc, len(packed), size, len(one), 0, 0, 0, 0, 0, 0) + one.encode()
+        b"PK\x01\x02"
+        + struct.pack("<HHHHHHIIIHHHHHII", 20, 20, 0, 8, 0, 0, crc, len(packed), size, len(one), 0, 0, 0, 0, 0, 0)
+        + one.encode()
         for one in names
     )
     return local + head + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, len(head), len(local), 0)

@@ -1,5 +1,7 @@
 """What lies beside a model and speaks of it: TOML, JSON, lists of hashes, cards, pointers; guards and reports."""
 
+# ruff: noqa: E501 - tables of files, each in a line
+
 import hashlib
 import json
 from collections.abc import Iterator
@@ -52,7 +54,12 @@ def statements(place: Place) -> Iterator[Named]:
         named = place.again(f"sums-{name}/model.safetensors", good)
         place.write(f"sums-{name}/SHA256SUMS", text)
         yield named
-    for name, target in (("link", "/etc/passwd"), ("link-to-a-device", "/dev/zero"), ("link-to-itself", "SHA256SUMS"), ("link-to-nothing", "nothing")):
+    for name, target in (
+        ("link", "/etc/passwd"),
+        ("link-to-a-device", "/dev/zero"),
+        ("link-to-itself", "SHA256SUMS"),
+        ("link-to-nothing", "nothing"),
+    ):
         named = place.again(f"sums-{name}/model.safetensors", good)
         (named[1].parent / "SHA256SUMS").symlink_to(target)
         yield named
@@ -64,7 +71,14 @@ def statements(place: Place) -> Iterator[Named]:
         named = place.write(f"card-{name}/model.caffemodel", b"\x0a\x01n\x00")
         place.write(f"card-{name}/readme.md", text)
         yield named
-    notes: dict[str, str | bytes] = {"wrong": f"main\n{wrong}\n1\n", "no-hash": "main\n../../../etc/passwd\n1\n", "no-utf-8": b"main\n\xff\xfe\n", "one-line": "main", "too-large": "a" * 5000, "control": "main\n\x1b[2J\n"}
+    notes: dict[str, str | bytes] = {
+        "wrong": f"main\n{wrong}\n1\n",
+        "no-hash": "main\n../../../etc/passwd\n1\n",
+        "no-utf-8": b"main\n\xff\xfe\n",
+        "one-line": "main",
+        "too-large": "a" * 5000,
+        "control": "main\n\x1b[2J\n",
+    }
     for name, text in notes.items():
         named = place.again(f"notes-{name}/model.safetensors", good)
         place.write(f"notes-{name}/.cache/huggingface/download/model.safetensors.metadata", text)
@@ -95,7 +109,9 @@ def guards(place: Place) -> Iterator[Named]:
     content = json.loads(guard_header())
     tensors = {"samples": np.zeros((4, 1, 28, 28), np.float32)}
 
-    def written(name: str, header: object, arrays: "dict[str, np.ndarray] | None" = None, mark: str = "gifthorse_guard") -> Named:
+    def written(
+        name: str, header: object, arrays: "dict[str, np.ndarray] | None" = None, mark: str = "gifthorse_guard"
+    ) -> Named:
         text = header if isinstance(header, str) else json.dumps(header)
         return place.write(f"{name}.safetensors", save_arrays(tensors if arrays is None else arrays, {mark: text}))
 
@@ -109,14 +125,21 @@ def guards(place: Place) -> Iterator[Named]:
         yield written(name, {**content, **change})
     yield written("no-tensors", content, {})
     yield written("tensors-of-other-shapes", content, {"samples": np.zeros((1, 1), np.float32)})
-    yield written("tensors-not-a-number", content, {key: np.full((4, 1, 28, 28), np.nan, np.float32) for key in ("overlays", "samples", "threshold")})
+    yield written(
+        "tensors-not-a-number",
+        content,
+        {key: np.full((4, 1, 28, 28), np.nan, np.float32) for key in ("overlays", "samples", "threshold")},
+    )
     yield written("other-mark", content, mark="other")
     yield written("no-json", "{")
     yield written("deep", "[" * 100_000)
     yield written("a-list", "[]")
     yield written("nan", json.dumps({**content, "facts": {"threshold": float("nan")}}))
     yield place.write("a-pickle.safetensors", b"cposix\nmkdir\n(S'x'\ntR.")
-    yield place.write("no-metadata.safetensors", safetensors_bytes({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)))
+    yield place.write(
+        "no-metadata.safetensors",
+        safetensors_bytes({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+    )
 
 
 def guard_header() -> str:
@@ -143,4 +166,3 @@ def reports(place: Place) -> Iterator[Named]:
     folder.mkdir()
     (folder / "report.json").symlink_to("/etc/passwd")
     yield "a-link", folder
-

@@ -1,5 +1,7 @@
 """Files that describe a network: Keras, TorchScript, torch.export, ONNX, Caffe. Code, loops, other files, bombs."""
 
+# ruff: noqa: E501 - tables of files, each in a line
+
 import json
 import os
 import pickle
@@ -19,7 +21,9 @@ from .place import Named, Place
 from .torch_files import members
 
 
-def layer(kind: str, *, name: str = "a", module: str | None = "keras.layers", registered: str | None = None, **config: Any) -> dict[str, Any]:
+def layer(
+    kind: str, *, name: str = "a", module: str | None = "keras.layers", registered: str | None = None, **config: Any
+) -> dict[str, Any]:
     """One layer of Keras 3."""
     return {"module": module, "class_name": kind, "config": {"name": name, **config}, "registered_name": registered}
 
@@ -27,7 +31,12 @@ def layer(kind: str, *, name: str = "a", module: str | None = "keras.layers", re
 def sequential(*layers: object) -> dict[str, Any]:
     """A model of Keras 3."""
     start = layer("InputLayer", name="in", batch_shape=[None, 8, 8, 1])
-    return {"module": "keras", "class_name": "Sequential", "config": {"name": "m", "layers": [start, *layers]}, "registered_name": None}
+    return {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": {"name": "m", "layers": [start, *layers]},
+        "registered_name": None,
+    }
 
 
 def function(module: str, name: str) -> dict[str, Any]:
@@ -45,12 +54,27 @@ def keras_configs(canary: str) -> dict[str, Any]:
     doubling: Any = layer("Dense", **dense)
     for number in range(40):
         outputs = [["a", 0, 0]] * 40
-        inner = {"name": f"x{number}", "layers": [{**doubling, "name": "a", "inbound_nodes": [[["in", 0, 0, {}]]]}], "input_layers": [["in", 0, 0]], "output_layers": outputs}
+        inner = {
+            "name": f"x{number}",
+            "layers": [{**doubling, "name": "a", "inbound_nodes": [[["in", 0, 0, {}]]]}],
+            "input_layers": [["in", 0, 0]],
+            "output_layers": outputs,
+        }
         inner["layers"].insert(0, {**layer("InputLayer", name="in"), "name": "in", "inbound_nodes": []})
         doubling = {"module": "keras", "class_name": "Functional", "config": inner, "registered_name": "Functional"}
-    backwards = [{**layer("Dense", name=f"l{n}", **dense), "name": f"l{n}", "inbound_nodes": [[[f"l{n - 1}" if n else "in", 0, 0, {}]]]} for n in reversed(range(6000))]
+    backwards = [
+        {
+            **layer("Dense", name=f"l{n}", **dense),
+            "name": f"l{n}",
+            "inbound_nodes": [[[f"l{n - 1}" if n else "in", 0, 0, {}]]],
+        }
+        for n in reversed(range(6000))
+    ]
     backwards.append({**layer("InputLayer", name="in"), "name": "in", "inbound_nodes": []})
-    circle = [{**layer("Dense", name=a, **dense), "name": a, "inbound_nodes": [[[b, 0, 0, {}]]]} for a, b in (("x", "y"), ("y", "x"))]
+    circle = [
+        {**layer("Dense", name=a, **dense), "name": a, "inbound_nodes": [[[b, 0, 0, {}]]]}
+        for a, b in (("x", "y"), ("y", "x"))
+    ]
 
     def functional(layers: list[Any], end: str) -> dict[str, Any]:
         inner = {"name": "f", "layers": layers, "input_layers": [["in", 0, 0]], "output_layers": [[end, 0, 0]]}
@@ -77,7 +101,9 @@ def keras_archives(place: Place) -> Iterator[Named]:
     store = made(lambda file: None)
     metadata = '{"keras_version": "3.10.0", "date_saved": "2025-01-01@00:00:00"}'
     for name, config in keras_configs(place.canary("keras")).items():
-        yield place.zipped(f"{name}.keras", {"metadata.json": metadata, "config.json": json.dumps(config), "model.weights.h5": store})
+        yield place.zipped(
+            f"{name}.keras", {"metadata.json": metadata, "config.json": json.dumps(config), "model.weights.h5": store}
+        )
     external = made(lambda file: file.__setitem__("conv_1/extra", h5py.ExternalLink("/etc/passwd", "/")))
     plain = json.dumps(sequential(layer("Dense", units=3)))
     deep = "[" * 60_000
@@ -109,12 +135,22 @@ def torchscript(place: Place) -> Iterator[Named]:
     }.items():  # fmt: skip
         file = f"{name}.pt"
         text = code.replace("{c!r}", repr(place.canary(file)))
-        yield place.zipped(file, {one: text.encode() + content if one.endswith(".py") else content for one, content in source.items()})
+        yield place.zipped(
+            file, {one: text.encode() + content if one.endswith(".py") else content for one, content in source.items()}
+        )
     for name, change in {"pickle": "data.pkl", "constants": "constants.pkl"}.items():
         file = f"{name}-runs.pt"
         bad = pickle.dumps(Call(os.mkdir, place.canary(file)), 2)
         yield place.zipped(file, {one: bad if one.endswith(change) else content for one, content in source.items()})
-    yield place.zipped("only-names.pt", {"a/data.pkl": b"\x80\x02N.", "a/constants.pkl": b"\x80\x02).", "a/code/__torch__.py": b"", "a/version": b"3\n"})
+    yield place.zipped(
+        "only-names.pt",
+        {
+            "a/data.pkl": b"\x80\x02N.",
+            "a/constants.pkl": b"\x80\x02).",
+            "a/code/__torch__.py": b"",
+            "a/version": b"3\n",
+        },
+    )
     for name, module in _scripts(place).items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -213,12 +249,33 @@ def exported(place: Place) -> Iterator[Named]:
         return pickle.dumps(Call(os.mkdir, place.canary(file)), 2) if "sample_inputs" in one else content
 
     yield changed("pickle-in-sample-inputs", pickled)
-    yield changed("pickle-as-weights", lambda one, content, file: pickle.dumps(Call(os.mkdir, place.canary(file)), 2) if "weights/" in one else content)
-    for number, text in enumerate(("__import__('os').mkdir('CANARY')", "open('CANARY', 'w')", "exec(\"open('CANARY', 'w')\")", "Symbol('x').__class__.__init__.__globals__", "(" * 500 + "s0" + ")" * 500, "9**9**9**9")):
+    yield changed(
+        "pickle-as-weights",
+        lambda one, content, file: (
+            pickle.dumps(Call(os.mkdir, place.canary(file)), 2) if "weights/" in one else content
+        ),
+    )
+    for number, text in enumerate(
+        (
+            "__import__('os').mkdir('CANARY')",
+            "open('CANARY', 'w')",
+            "exec(\"open('CANARY', 'w')\")",
+            "Symbol('x').__class__.__init__.__globals__",
+            "(" * 500 + "s0" + ")" * 500,
+            "9**9**9**9",
+        )
+    ):
         yield changed(f"formula-{number}", formula(text))
     yield changed("graph-is-no-json", lambda one, content, file: b"{" if one.endswith(".json") else content)
     yield changed("graph-is-deep", lambda one, content, file: b"[" * 50_000 if one.endswith(".json") else content)
-    yield place.zipped("only-names.pt2", {"a/archive_format": "pt2", "a/models/model.json": "{}", "a/data/sample_inputs/model.pt": pickle.dumps(Call(os.mkdir, place.canary("only-names.pt2")))})
+    yield place.zipped(
+        "only-names.pt2",
+        {
+            "a/archive_format": "pt2",
+            "a/models/model.json": "{}",
+            "a/data/sample_inputs/model.pt": pickle.dumps(Call(os.mkdir, place.canary("only-names.pt2"))),
+        },
+    )
 
 
 @cache
@@ -241,7 +298,11 @@ def onnx_models(place: Place) -> Iterator[Named]:
     def model(nodes: list[Any], weights: list[Any], shape: Any = ("n", 4), functions: Any = ()) -> Any:
         ins = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
         outs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-        return helper.make_model(helper.make_graph(nodes, "g", ins, outs, weights), opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("own", 1)], functions=list(functions))
+        return helper.make_model(
+            helper.make_graph(nodes, "g", ins, outs, weights),
+            opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("own", 1)],
+            functions=list(functions),
+        )
 
     def elsewhere(location: str, **more: str) -> Any:
         tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 3], data_location=TensorProto.EXTERNAL)
@@ -257,15 +318,28 @@ def onnx_models(place: Place) -> Iterator[Named]:
     weights = {
         "external-passwd": elsewhere("/etc/passwd"), "external-upwards": elsewhere("../../../../etc/passwd"), "external-device": elsewhere("/dev/zero"), "external-nothing": elsewhere("nothing.bin"),
         "external-itself": elsewhere("external-itself.onnx"), "external-offset": elsewhere("external-offset.onnx", offset=str(2**60)), "external-offset-below-zero": elsewhere("x", offset="-5"), "external-length": elsewhere("external-length.onnx", length=str(2**60)),
-        "external-no-place": elsewhere(""), "external-drive": elsewhere("C:\\secret"), "external-url": elsewhere("http://example.invalid/w"), "external-key-odd": elsewhere("x", **{"__class__": "y"}),
+        "external-no-place": elsewhere(""), "external-drive": elsewhere("C:\\secret"), "external-url": elsewhere("http://example.invalid/w"), "external-key-odd": elsewhere("x", __class__="y"),
         "tera": declared(2**20, 2**20), "overflow": declared(2**40, 2**40), "below-zero": declared(-4, 3), "short": declared(4, 3, raw=bytes(7)), "type-99": declared(4, 3, raw=bytes(48), kind=99), "text": declared(4, 3, kind=TensorProto.STRING),
     }  # fmt: skip
     for name, tensor in weights.items():
         yield place.write(f"{name}.onnx", model(gemm, [tensor]).SerializeToString())
-    itself = helper.make_function("own", "F", ["x"], ["y"], [helper.make_node("F", ["x"], ["y"], domain="own")], [helper.make_opsetid("own", 1)])
-    inner = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "b", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    itself = helper.make_function(
+        "own", "F", ["x"], ["y"], [helper.make_node("F", ["x"], ["y"], domain="own")], [helper.make_opsetid("own", 1)]
+    )
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "b",
+        [],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
     for _ in range(30):
-        branch = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner if len(inner.SerializeToString()) < 20_000 else helper.make_graph([], "e", [], []))
+        branch = helper.make_node(
+            "If",
+            ["c"],
+            ["y"],
+            then_branch=inner,
+            else_branch=inner if len(inner.SerializeToString()) < 20_000 else helper.make_graph([], "e", [], []),
+        )
         inner = helper.make_graph([branch], "b", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
     loop = helper.make_node("Loop", ["", "c"], ["y"], body=helper.make_graph([], "l", [], []))
     graphs = {

@@ -1,5 +1,7 @@
 """Files of the families that may be opened, or of which nothing need be found, each with its reason."""
 
+# ruff: noqa: E501 - tables of files, each in a line
+
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 

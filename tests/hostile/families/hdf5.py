@@ -1,5 +1,7 @@
 """HDF5 files, as Keras writes them: links that lead elsewhere, absurd sizes, odd types, damage."""
 
+# ruff: noqa: E501 - tables of files, each in a line
+
 import io
 import json
 import random
@@ -117,8 +119,17 @@ def absurd(place: Place) -> Iterator[Named]:
     for name, fill in cases.items():
         yield place.write(f"{name}.h5", made(fill))
     huge = json.dumps({"class_name": "Sequential", "config": {"layers": []}})
-    for name, config in (("config-no-json", "{not"), ("config-deep", "[" * 30_000), ("config-number", "7"), ("config-nan", "NaN"), ("config-empty", huge), ("config-no-utf-8", b"\xff\xfe")):
-        yield place.write(f"{name}.h5", made(lambda file, config=config: file.attrs.__setitem__("model_config", config)))
+    for name, config in (
+        ("config-no-json", "{not"),
+        ("config-deep", "[" * 30_000),
+        ("config-number", "7"),
+        ("config-nan", "NaN"),
+        ("config-empty", huge),
+        ("config-no-utf-8", b"\xff\xfe"),
+    ):
+        yield place.write(
+            f"{name}.h5", made(lambda file, config=config: file.attrs.__setitem__("model_config", config))
+        )
 
 
 def damaged(place: Place) -> Iterator[Named]:

@@ -1,5 +1,7 @@
 """safetensors files whose header lies: sizes, places, names, and JSON that is read in two ways."""
 
+# ruff: noqa: E501 - tables of files, each in a line
+
 import json
 import struct
 from collections.abc import Iterator
@@ -45,9 +47,18 @@ def lying(place: Place) -> Iterator[Named]:
     }  # fmt: skip
     for name, head in texts.items():
         yield place.write(f"json-{name}.safetensors", safetensors_bytes(head, data))
-    yield place.write("many-tensors.safetensors", safetensors_bytes({f"w{number}": one(0, 0, (0,)) for number in range(100_000)}))
+    yield place.write(
+        "many-tensors.safetensors", safetensors_bytes({f"w{number}": one(0, 0, (0,)) for number in range(100_000)})
+    )
     yield place.write("no-utf-8.safetensors", safetensors_bytes(b'{"\xff\xfe": 1}', data))
-    for name, length in (("length-huge", 2**63), ("length-all", 2**64 - 1), ("length-of-100-mb", 10**8), ("length-zero", 0), ("length-one", 1), ("length-one-more", 70)):
+    for name, length in (
+        ("length-huge", 2**63),
+        ("length-all", 2**64 - 1),
+        ("length-of-100-mb", 10**8),
+        ("length-zero", 0),
+        ("length-one", 1),
+        ("length-one-more", 70),
+    ):
         yield place.write(f"{name}.safetensors", safetensors_bytes({"w": one()}, data, length=length))
     for size in (0, 1, 7, 8, 9):
         yield place.write(f"cut-to-{size}.safetensors", safetensors_bytes({"w": one()}, data)[:size])

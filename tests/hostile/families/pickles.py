@@ -1,7 +1,9 @@
 """Pickles that run code when they are opened, and pickles that are broken or eat memory."""
 
-import cProfile
+# ruff: noqa: E501 - tables of files, each in a line
+
 import code
+import cProfile
 import functools
 import importlib
 import io
@@ -15,8 +17,8 @@ import shutil
 import sqlite3
 import struct
 import subprocess
-import timeit
 import time
+import timeit
 import zipfile
 from collections.abc import Iterator
 
@@ -186,7 +188,12 @@ def hidden(place: Place) -> Iterator[Named]:
     }  # fmt: skip
     for name, made in cases.items():
         yield place.write(name, made(name))
-    for number, opcode in ((1, b"\x82\x01"), (255, b"\x82\xff"), (65535, b"\x83\xff\xff"), (2**31 - 1, b"\x84\xff\xff\xff\x7f")):
+    for number, opcode in (
+        (1, b"\x82\x01"),
+        (255, b"\x82\xff"),
+        (65535, b"\x83\xff\xff"),
+        (2**31 - 1, b"\x84\xff\xff\xff\x7f"),
+    ):
         yield place.write(f"extension-{number}.pkl", b"\x80\x02" + opcode + b")R.")
     for name in ("builtins\neval", "__builtin__\nexec", "torch\nload", "torch.storage\n_load_from_bytes", "numpy\nload",
                  "numpy._core.multiarray\nscalar", "numpy.core.multiarray\n_reconstruct", "torch._utils\n_rebuild_tensor_v4",
@@ -197,7 +204,12 @@ def hidden(place: Place) -> Iterator[Named]:
 def broken(place: Place) -> Iterator[Named]:
     """Pickles that run nothing, and are no weights: damaged, endless, or far larger than they look."""
     huge = 2**62
-    bomb = b"\x80\x04" + b"(]" + b"\x94" + b"".join(b"(" + b"h" + bytes([level]) + (b"h" + bytes([level])) * 9 + b"t\x94" for level in range(60))
+    bomb = (
+        b"\x80\x04"
+        + b"(]"
+        + b"\x94"
+        + b"".join(b"(" + b"h" + bytes([level]) + (b"h" + bytes([level])) * 9 + b"t\x94" for level in range(60))
+    )
     cases = {
         "nothing": b"\x80\x04", "only-stop": b".", "stop-on-empty": b"\x80\x04.", "half": pickle.dumps(list(range(999)))[:-700],
         "giant-text": b"\x80\x04\x8d" + struct.pack("<Q", huge) + b"abc.", "giant-bytes": b"\x80\x04\x8e" + struct.pack("<Q", huge) + b"a.",

@@ -37,7 +37,9 @@ class Place:
         path.hardlink_to(source)
         return name, path
 
-    def zipped(self, name: str, members: "Mapping[str, bytes | str] | list[tuple[str, bytes | str]]", **how: int) -> Named:
+    def zipped(
+        self, name: str, members: "Mapping[str, bytes | str] | list[tuple[str, bytes | str]]", **how: int
+    ) -> Named:
         """A zip archive; a list may name a member twice."""
         return self.write(name, zip_bytes(members, **how))
 
@@ -55,7 +57,15 @@ def zip_bytes(members: "Mapping[str, bytes | str] | list[tuple[str, bytes | str]
     return stream.getvalue()
 
 
-def safetensors_bytes(header: "Mapping[str, object] | str | bytes", data: bytes = b"", *, length: int | None = None) -> bytes:
+def safetensors_bytes(
+    header: "Mapping[str, object] | str | bytes", data: bytes = b"", *, length: int | None = None
+) -> bytes:
     """A safetensors file with any header, and any length in front of it."""
-    head = header if isinstance(header, bytes) else header.encode() if isinstance(header, str) else json.dumps(header).encode()
+    head = (
+        header
+        if isinstance(header, bytes)
+        else header.encode()
+        if isinstance(header, str)
+        else json.dumps(header).encode()
+    )
     return struct.pack("<Q", len(head) if length is None else length) + head + data

@@ -1,5 +1,7 @@
 """Hostile data sets: NumPy archives, parquet, images, sound."""
 
+# ruff: noqa: E501 - tables of files, each in a line
+
 import io
 import os
 import struct
@@ -19,7 +21,13 @@ def npy(header: str, data: bytes = b"", *, version: bytes = b"\x01\x00", length:
     """A NumPy array with any header."""
     head = header.encode("latin-1")
     size = len(head) if length is None else length
-    return b"\x93NUMPY" + version + (struct.pack("<H", size & 0xFFFF) if version[0] == 1 else struct.pack("<I", size)) + head + data
+    return (
+        b"\x93NUMPY"
+        + version
+        + (struct.pack("<H", size & 0xFFFF) if version[0] == 1 else struct.pack("<I", size))
+        + head
+        + data
+    )
 
 
 def array(values: object) -> bytes:
@@ -60,10 +68,22 @@ def numpy_archives(place: Place) -> Iterator[Named]:
         key = {"objects.npz": "images", "objects-as-labels.npz": "labels"}.get(name, "class_names")
         yield place.zipped(name, {**good, f"{key}.npy": objects(name)})
     pixels = array(np.zeros((4, 8, 8), np.uint8))
-    for name, values in {"labels-below-zero": np.array([-1, 0, 1, 2]), "labels-huge": np.array([2**63] * 4, np.uint64), "labels-are-floats": np.zeros(4), "labels-too-few": np.zeros(2, int), "labels-are-tables": np.zeros((4, 4), int)}.items():
+    for name, values in {
+        "labels-below-zero": np.array([-1, 0, 1, 2]),
+        "labels-huge": np.array([2**63] * 4, np.uint64),
+        "labels-are-floats": np.zeros(4),
+        "labels-too-few": np.zeros(2, int),
+        "labels-are-tables": np.zeros((4, 4), int),
+    }.items():
         yield place.zipped(f"{name}.npz", {"images.npy": pixels, "labels.npy": array(values)})
-    yield place.zipped("bomb.npz", {"images.npy": npy(said((2**6, 2**10, 2**10)), bytes(2**26)), "labels.npy": array(np.arange(64))}, compression=8)
-    yield place.zipped("twice.npz", [("images.npy", pixels), ("labels.npy", labels), ("images.npy", objects("twice.npz"))])
+    yield place.zipped(
+        "bomb.npz",
+        {"images.npy": npy(said((2**6, 2**10, 2**10)), bytes(2**26)), "labels.npy": array(np.arange(64))},
+        compression=8,
+    )
+    yield place.zipped(
+        "twice.npz", [("images.npy", pixels), ("labels.npy", labels), ("images.npy", objects("twice.npz"))]
+    )
     yield place.write("an-array.npz", objects("an-array.npz"))
     yield place.write("cut.npz", zip_bytes({"images.npy": pixels, "labels.npy": labels})[:-30])
 
@@ -104,12 +124,30 @@ def pictures(place: Place) -> Iterator[Named]:
         yield name, path.parent.parent
 
 
-def wav(kind: int = 1, channels: int = 1, rate: int = 8000, bits: int = 16, data: bytes = bytes(1600), *, size: int | None = None, block: int | None = None) -> bytes:
+def wav(
+    kind: int = 1,
+    channels: int = 1,
+    rate: int = 8000,
+    bits: int = 16,
+    data: bytes = bytes(1600),
+    *,
+    size: int | None = None,
+    block: int | None = None,
+) -> bytes:
     """A WAV file with any header."""
     block = channels * bits // 8 if block is None else block
     head = struct.pack("<HHIIHH", kind, channels, rate, (rate * block) & 0xFFFFFFFF, block & 0xFFFF, bits)
     count = len(data) if size is None else size
-    return b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + struct.pack("<I", 16) + head + b"data" + struct.pack("<I", count) + data
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + len(data))
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + head
+        + b"data"
+        + struct.pack("<I", count)
+        + data
+    )
 
 
 def sounds(place: Place) -> Iterator[Named]:

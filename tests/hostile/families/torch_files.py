@@ -1,5 +1,7 @@
 """Checkpoints of PyTorch: with code in them, with tensors that are not there, and archives that are read in two ways."""
 
+# ruff: noqa: E501 - tables of files, each in a line
+
 import io
 import os
 import pickle
@@ -105,7 +107,9 @@ def hidden(place: Place) -> Iterator[Named]:
     file = "zip-behind-a-zip.pth"
     yield place.write(file, saved(WEIGHTS) + saved({"x": gadgets(place.canary(file))["mkdir"]}))
     file = "local-name-differs.pth"
-    yield place.write(file, zip_bytes(named(prefix, {"datx.pkl": bad(file), **rest})).replace(b"datx.pkl", b"data.pkl", 1))
+    yield place.write(
+        file, zip_bytes(named(prefix, {"datx.pkl": bad(file), **rest})).replace(b"datx.pkl", b"data.pkl", 1)
+    )
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name in ("storages", "tensors", "pickle"):
@@ -131,12 +135,31 @@ def _pickle(
     def row(values: tuple[int, ...]) -> bytes:
         return b"(" + b"".join(map(number, values)) + b"t"
 
-    stored = b"(" + string(b"storage") + b"c" + module + b"\n" + storage + b"\n" + string(key) + string(device) + number(count) + b"tQ"
-    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + stored + number(offset) + row(size) + row(stride) + b"\x89ccollections\nOrderedDict\n)RtR"
+    stored = (
+        b"("
+        + string(b"storage")
+        + b"c"
+        + module
+        + b"\n"
+        + storage
+        + b"\n"
+        + string(key)
+        + string(device)
+        + number(count)
+        + b"tQ"
+    )
+    tensor = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + stored
+        + number(offset)
+        + row(size)
+        + row(stride)
+        + b"\x89ccollections\nOrderedDict\n)RtR"
+    )
     return b"\x80\x02}" + string(b"w") + (tensors or tensor) + b"s."
 
 
-def absurd(place: Place) -> Iterator[Named]:
+def absurd(place: Place) -> Iterator[Named]:  # noqa: PLR0915 - a list
     """Tensors that are larger than their numbers, or have none, or lie outside of them."""
 
     def archive(name: str, pickled: bytes, **more: bytes) -> Named:
@@ -171,22 +194,39 @@ def absurd(place: Place) -> Iterator[Named]:
     yield archive("version-odd", _pickle(), version=b"99999999999999999999")
     yield archive("version-missing", _pickle(), version=b"")
     yield archive("not-a-storage", _pickle(b"X\x01\x00\x00\x00aQ"))
-    yield archive("storage-called", _pickle(b"ctorch.storage\nUntypedStorage\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85R"))
+    yield archive(
+        "storage-called",
+        _pickle(b"ctorch.storage\nUntypedStorage\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85R"),
+    )
     yield archive("tensor-called", _pickle(b"ctorch\nTensor\nJ\x00\x00\x01\x00J\x00\x00\x10\x00\x86R"))
-    yield archive("bytearray-called", _pickle(b"cbuiltins\nbytearray\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85R"))
+    yield archive(
+        "bytearray-called", _pickle(b"cbuiltins\nbytearray\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85R")
+    )
     yield archive("set-state", _pickle(b"ctorch\nTensor\n)R(NJ\x00\x00\x00\x00))tb"))
     yield archive("rebuild-of-nothing", _pickle(b"ctorch._utils\n_rebuild_tensor_v2\n)R"))
     yield archive("rebuild-of-text", _pickle(b"ctorch._utils\n_rebuild_tensor_v2\n(X\x01\x00\x00\x00aK\x00))\x89NtR"))
-    yield archive("rebuild-from-type", _pickle(
-        b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch\nTensor\nctorch\nTensor\n)}X\x08\x00\x00\x00__dict__}stR"))
-    yield archive("sparse-outside", _pickle(
-        b"ctorch._utils\n_rebuild_sparse_tensor\n(ctorch.serialization\n_get_layout\nX\x10\x00\x00\x00torch.sparse_coo"
-        b"\x85R(NNNtt" + b"R"))
+    yield archive(
+        "rebuild-from-type",
+        _pickle(
+            b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch\nTensor\nctorch\nTensor\n)}X\x08\x00\x00\x00__dict__}stR"
+        ),
+    )
+    yield archive(
+        "sparse-outside",
+        _pickle(
+            b"ctorch._utils\n_rebuild_sparse_tensor\n(ctorch.serialization\n_get_layout\nX\x10\x00\x00\x00torch.sparse_coo"
+            b"\x85R(NNNtt" + b"R"
+        ),
+    )
     yield archive("cyclic", b"\x80\x02}q\x00X\x01\x00\x00\x00wh\x00s.")
     yield archive("key-is-a-number", _pickle().replace(b"X\x01\x00\x00\x00w", b"K\x07", 1))
     yield archive("unhashable-key", b"\x80\x02}]Ns.")
-    legacy = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
-    old = _pickle().replace(b"\x8a\x09" + (4).to_bytes(9, "little") + b"tQ", b"\x8a\x09" + (4).to_bytes(9, "little") + b"NtQ", 1)
+    legacy = (
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+    )
+    old = _pickle().replace(
+        b"\x8a\x09" + (4).to_bytes(9, "little") + b"tQ", b"\x8a\x09" + (4).to_bytes(9, "little") + b"NtQ", 1
+    )
     assert old != _pickle()
     tails = {
         "legacy-without-numbers": pickle.dumps(["0"], 2), "legacy-short": pickle.dumps(["0"], 2) + struct.pack("<Q", 4) + bytes(3),
@@ -198,7 +238,10 @@ def absurd(place: Place) -> Iterator[Named]:
     }  # fmt: skip
     for name, tail in tails.items():
         yield place.write(f"{name}.pth", legacy + old + tail)
-    yield place.write("legacy-old-protocol.pth", legacy.replace(pickle.dumps(1001, 2), pickle.dumps(7, 2)) + old + pickle.dumps(["0"], 2))
+    yield place.write(
+        "legacy-old-protocol.pth",
+        legacy.replace(pickle.dumps(1001, 2), pickle.dumps(7, 2)) + old + pickle.dumps(["0"], 2),
+    )
     content = bytearray(saved({"w": torch.arange(4096.0)}))
     content[content.index(np.arange(4096, dtype="<f4")[99:140].tobytes()) + 5] ^= 0xFF
     yield place.write("numbers-damaged.pth", bytes(content))
