@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelFileError, OptionError, UnsafeFileError, UnsupportedModelError
+from ..provenance import hdf5_trial
 from .interface import Format, head, reading
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -42,6 +43,8 @@ class KerasH5(Format):
     def read(self, path: Path) -> dict[str, Tensor]:
         """Kernels and biases by layer, ``conv_1.weight``, transposed into torch's order."""
         h5py = _h5py()
+        if why := hdf5_trial.failed(path):
+            raise ModelFileError(f"{path}: the HDF5 file is damaged or incomplete: {why}; fetch or save it again")
         with reading(path, "HDF5 file"), h5py.File(path, "r") as file:
             _refuse_other_files(h5py, file, path)
             return {name: _read(file[place], place, path) for name, place in _places(file, path).items()}

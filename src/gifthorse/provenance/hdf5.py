@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from . import json_once, keras_config
+from . import hdf5_trial, json_once, keras_config
 from .look import Look
 
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
@@ -27,6 +27,9 @@ def look_at_file(source: Path | io.BytesIO, look: Look, place: str) -> None:
         import h5py  # noqa: PLC0415 - an extra
     except ImportError:
         look.miss("HDF5 files need h5py to be looked into: pip install 'gifthorse[keras]'", place)
+        return
+    if why := hdf5_trial.failed(source):
+        look.find("GH115", f"the HDF5 file is damaged: {why}", place)
         return
     prefix = f"{place}:" if place else ""
     try:

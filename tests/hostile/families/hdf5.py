@@ -138,7 +138,7 @@ def damaged(place: Place) -> Iterator[Named]:
     for number, size in enumerate((8, 9, 40, 100, 500, 1000, 2048, len(good) // 2, len(good) - 1)):
         yield place.write(f"cut-{number}.h5", good[:size])
     rng = random.Random(7)
-    for number in range(16):
+    for number in range(12):
         changed = bytearray(good)
         for _ in range(3 + number):
             changed[rng.randrange(8, 3000)] = rng.randrange(256)
