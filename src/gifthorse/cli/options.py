@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Argument(
-        help="Model file: safetensors, a PyTorch state dict, ONNX, Keras (.keras, .h5), Caffe, TorchScript or .pt2; the "
-        "folder of an image classifier of transformers; https://…/FILE or hf://OWNER/NAME@COMMIT, which are fetched; or "
-        "the address of a service, http://HOST:PORT/v2/models/NAME, which is asked for answers.",
+        help="Model file: safetensors, a PyTorch state dict, ONNX, Keras (.keras, .h5), Caffe, TorchScript or .pt2; "
+        "the folder of an image classifier of transformers; https://…/FILE or hf://OWNER/NAME@COMMIT, which are "
+        "fetched; or the address of a service, http://HOST:PORT/v2/models/NAME, which is asked for answers.",
         show_default=False,
     ),
 ]

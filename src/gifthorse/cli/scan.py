@@ -21,7 +21,7 @@ def scan(
     At the top of scan/report.json: outcome, p_value, and targets from the most to the least suspicious.
 
     Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell, also where no backdoor was found
-    in a file that is not the one that was stated · 4 failed.
+    in a file that is not the one that was stated, or of which a part was not understood · 4 failed.
     """
     check_folder(out, model=subject.local)
     check_bom(bom)

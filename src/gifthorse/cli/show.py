@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ..report import ReportDocument
     from ..report.document import Repair
 
+OTHER_FILE = {"GH101", "GH102"}
+NOT_FINE = {"GH110", "GH111", "GH113", "GH114", "GH115", "GH116"}
+"""Of GH116, what is on a part of the file: the whole was understood, as it was loaded."""
 COLOURS = {"backdoor-found": typer.colors.RED, "inconclusive": typer.colors.YELLOW}
 
 
@@ -53,8 +56,12 @@ def _show_file(file: "ExaminedRecord", code: int) -> int:
             line("file", f"{one.rule} {one.message}" + (f" (at {one.place})" if one.place else ""))
     if left := [one.name for one in file.findings if one.leaves_open]:
         line("file", f"open: {', '.join(dict.fromkeys(left))}; the report says what that means")
-    if code == 0 and any(one.rule in {"GH101", "GH102"} for one in file.findings):
+    rules = {one.rule for one in file.findings if one.rule != "GH116" or one.place}
+    if code == 0 and rules & OTHER_FILE:
         line("", "no backdoor was found in this file, but it is not the one that was stated: cannot tell")
+        return exits.OF_OUTCOME["inconclusive"]
+    if code == 0 and rules & NOT_FINE:
+        line("", "no backdoor was found, but something is in the file that weights have no need of: cannot tell")
         return exits.OF_OUTCOME["inconclusive"]
     return code
 

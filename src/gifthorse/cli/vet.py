@@ -27,7 +27,7 @@ def vet(
     The report also says what the file is and whether it is what was stated, as `gifthorse verify` does.
 
     Exit codes: 0 no backdoor found · 1 backdoor found · 2 wrong usage · 3 cannot tell, also where no backdoor was found
-    in a file that is not the one that was stated · 4 failed.
+    in a file that is not the one that was stated, or of which a part was not understood · 4 failed.
     """
     check_folder(out, model=subject.local)
     signer = keeping.signer()

@@ -1,5 +1,6 @@
 """NumPy archives: arrays ``images`` and ``labels``, and ``class_names`` if there are any. Nothing is unpickled."""
 
+import math
 import struct
 import tokenize
 import warnings
@@ -18,6 +19,9 @@ from .images import Size, as_tensor, resize
 
 NAMES = ("images", "labels", "class_names")
 CHANNELS = {1, 3}
+MAGIC = b"\x93NUMPY"
+MOST_BYTES = 2**31
+MOST_HEAD = 10_000  # of an array, which NumPy parses as Python
 
 # What NumPy and zipfile are known to raise on damaged files.
 _DAMAGED = (
@@ -59,9 +63,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of interest; without any, all that there are, unread, for the message that names them."""
     try:
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
-            archive = np.load(file, allow_pickle=False)
+            archive = np.load(file, allow_pickle=False, max_header_size=MOST_HEAD)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: is a single array, not an archive; save it with numpy.savez")
+            _refuse_absurd(archive, path)
             arrays = {name: archive[name] for name in NAMES if name in archive.files}
             others = {name: np.empty(0) for name in archive.files if name not in NAMES}
     except _DAMAGED as cause:
@@ -73,6 +78,30 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         if not isinstance(array, np.ndarray):  # NumPy hands out what is no array as bytes
             raise DataError(f"{path}: {name} is not an array; save it again with numpy.savez")
     return arrays | others
+
+
+def _refuse_absurd(archive: Any, path: Path) -> None:  # noqa: ANN401 - NumPy's archive
+    """Compare what each array is said to be with what is there, before NumPy makes room for it."""
+    entries = [one for one in archive.zip.infolist() if one.filename.removesuffix(".npy") in NAMES]
+    if len({one.filename for one in entries}) < len(entries):
+        raise DataError(f"{path}: an array is there twice, and programs differ in which they take; save it again")
+    unpacked = sum(one.file_size for one in entries)
+    if unpacked > max(MOST_BYTES, path.stat().st_size):
+        raise DataError(f"{path}: unpacks to {unpacked:,} bytes, at most {MOST_BYTES:,} are read; give fewer samples")
+    for entry in entries:
+        with archive.zip.open(entry) as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                continue  # and NumPy makes no array of it
+            file.seek(0)
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, kind = read(file, max_header_size=MOST_HEAD)
+            wanted, there = math.prod(shape) * kind.itemsize, entry.file_size - file.tell()
+        if not kind.hasobject and wanted != there:
+            raise DataError(
+                f"{path}: {entry.filename} is said to have {wanted:,} bytes, and has {there:,}; save it again with "
+                "numpy.savez"
+            )
 
 
 def _as_bytes(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:

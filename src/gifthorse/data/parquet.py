@@ -88,7 +88,10 @@ def _labels(column: "pa.ChunkedArray", where: str) -> torch.Tensor:
         raise DataError(f"{where} must hold whole numbers, but is {column.type}; number the classes from 0")
     if column.null_count:
         raise DataError(f"{where} is empty in {column.null_count} rows; every image needs a label")
-    return torch.tensor(column.to_pylist(), dtype=torch.int64)
+    values = column.to_pylist()
+    if values and max(values) >= 2**63:
+        raise DataError(f"{where} must hold labels, but one is {max(values)}; number the classes from 0")
+    return torch.tensor(values, dtype=torch.int64)
 
 
 def _encoded(column: "pa.ChunkedArray", file: Path, name: str) -> Iterator[bytes]:

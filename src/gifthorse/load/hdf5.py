@@ -1,6 +1,7 @@
 """HDF5 files, opened once every link and every data set in them has been checked.
 
-HDF5 can link to other files and keep numbers in them, so nothing is followed or read before.
+HDF5 can link to other files and keep numbers in them, so nothing is followed or read before. Damaged files can hang the
+library, so each one is tried in a process of its own first.
 """
 
 import io
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import ModelFileError, OptionError, UnsafeFileError
+from ..provenance import hdf5_trial
 from .interface import reading
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -33,6 +35,8 @@ def hdf5(source: Path | io.BytesIO, path: Path, mode: str = "r") -> Iterator[Any
         ModelFileError: it is damaged, or too large.
     """
     h5py = h5py_module()
+    if mode == "r" and (why := hdf5_trial.failed(source)):
+        raise ModelFileError(f"{path}: the HDF5 file is damaged or incomplete: {why}; fetch or save it again")
     with reading(path, "HDF5 file"), h5py.File(source, mode) as file:
         _refuse_other_files(h5py, file, path)
         yield file

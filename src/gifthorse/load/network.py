@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -101,6 +102,7 @@ def _spec(known: Architecture, shapes: Shapes, stated: Stated, size: Shape, *, b
     return replace(known.spec, **({"input_shape": size} | inferred | dict(stated)))
 
 
+@cache
 def _skeleton(known: Architecture, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights, without making any."""
     with torch.device("meta"):

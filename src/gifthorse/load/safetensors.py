@@ -8,6 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..errors import ModelFileError
+from ..provenance.tensor_head import unlike
 from .interface import Format, head, reading
 
 MOST_HEADER_BYTES = 100_000_000  # the limit of the format
@@ -28,6 +30,8 @@ class SafeTensors(Format):
     def read(self, path: Path) -> dict[str, Tensor]:
         """Every tensor in the file."""
         with reading(path, "safetensors file"), safe_open(path, framework="pt") as file:
+            if wrong := unlike(path):
+                raise ModelFileError(f"{path}: {wrong}; save it again with the safetensors library")
             return {name: file.get_tensor(name) for name in file.offset_keys()}
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:

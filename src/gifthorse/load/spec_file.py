@@ -1,22 +1,34 @@
 """What a user says of a model, in options or in a TOML file beside it: ``model.pth`` has ``model.pth.toml``."""
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..core.model import ChannelOrder, Layout, ModelSpec, Outputs
 from ..errors import OptionError
 from ..files import whole_file
+
+MOST_BYTES = 2**14
+MOST_NUMBERS = 2**24  # 3×2048×2048 is less
+MOST_CLASSES = 2**20
 
 
 def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, int | float) else value
 
 
+def _is_of_images(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    if math.prod(max(side, 1) for side in shape) > MOST_NUMBERS:
+        raise ValueError(f"an image has at most {MOST_NUMBERS:,} numbers")
+    return shape
+
+
+Shape = Annotated[tuple[int, int, int], AfterValidator(_is_of_images)]
 Channels = Annotated[tuple[float, ...] | None, BeforeValidator(_as_tuple)]
 
 
@@ -27,8 +39,8 @@ class SpecOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     arch: str | None = None
-    input_shape: tuple[int, int, int] | None = None
-    num_classes: int | None = None
+    input_shape: Shape | None = None
+    num_classes: Annotated[int, Field(le=MOST_CLASSES)] | None = None
     pixel_range: tuple[float, float] | None = None
     mean: Channels = None
     std: Channels = None
@@ -72,6 +84,8 @@ def read_spec(model_path: Path) -> SpecOptions:
     path = spec_path(model_path)
     if not path.is_file():
         return SpecOptions()
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise OptionError(f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read. Correct it, or remove it")
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except (ValueError, OSError, RecursionError) as error:

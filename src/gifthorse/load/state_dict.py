@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
+from ..provenance.archive import doubles
+from ..provenance.declared import Unlike, declared, unlike_legacy, unlike_numbers
 from ..provenance.pickles import PickleScan, scan_pickle
 from .interface import Format, head, reading
 
@@ -55,6 +57,7 @@ class StateDict(Format):
     def read(self, path: Path) -> dict[str, Tensor]:
         """The tensors of the innermost state dict."""
         refuse_code(path)
+        _refuse_absurd(path)
         weights = _tensors(_innermost(_open(path), path))
         others = weights.keys() - {AVERAGED}
         if others and all(name.startswith("module.") for name in others):
@@ -130,8 +133,8 @@ def _scans(path: Path) -> Iterator[PickleScan]:
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > 2 * path.stat().st_size + 2**20:
                 raise ModelFileError(f"{path} unpacks to far more than its own size; save it again with torch.save")
-            for entry in entries:
-                if entry.filename.endswith((".pkl", ".pickle")):
+            for entry in entries:  # torch finds members by names in which capitals do not count
+                if entry.filename.lower().endswith((".pkl", ".pickle")):
                     yield scan_pickle(io.BytesIO(archive.read(entry)))
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -140,6 +143,46 @@ def _scans(path: Path) -> Iterator[PickleScan]:
             yield scan
             if not scan.complete or data.tell() == len(data):
                 return
+
+
+def _refuse_absurd(path: Path) -> None:
+    """Check that every tensor is as large as its numbers, before room is made for it.
+
+    Raises:
+        ModelFileError: one is not, or the archive can be read in two ways, or is damaged.
+    """
+    with reading(path, "PyTorch file"):
+        try:
+            wrong = _wrong_in_zip(path) if head(path, 4) == ZIP_MAGIC else _wrong_in_legacy(path)
+        except Unlike as error:
+            wrong = str(error)
+    if wrong:
+        raise ModelFileError(f"{path}: {wrong}. It was not opened; {WAY_OUT}")
+
+
+def _wrong_in_zip(path: Path) -> str | None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if twice := doubles(entries):
+            return f"there are two members of the name {twice[0]!r}"
+        top = entries[0].filename.partition("/")[0]
+        if damaged := archive.testzip():
+            return f"the member {damaged!r} is damaged"
+        storages = declared(io.BytesIO(archive.read(f"{top}/data.pkl")))
+        start = f"{top}/data/"
+        return unlike_numbers(
+            storages,
+            {one.filename.removeprefix(start): one.file_size for one in entries if one.filename.startswith(start)},
+        )
+
+
+def _wrong_in_legacy(path: Path) -> str | None:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if not is_legacy(data[:16]):
+            return None  # and is not opened either
+        for _ in range(LEGACY_PICKLES - 1):
+            storages = declared(data)
+        return unlike_legacy(data, storages)
 
 
 def is_legacy(start: bytes) -> bool:

@@ -5,16 +5,17 @@ Members are read in memory, up to a size, and never unpacked to disk.
 
 import ast
 import io
-import json
+import math
 import re
 import stat
 import zipfile
-import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-from . import hdf5, keras_config
+from . import hdf5, json_once, keras_config
+from .declared import Storage, Unlike, declared, unlike_numbers
 from .look import Look
 from .pickles import scan_pickle
 
@@ -22,6 +23,10 @@ MOST_MEMBER = 2**28
 MOST_GROWTH = 100  # times the archive's own size, all members together
 SLACK = 2**24
 MOST_MEMBERS = 100_000
+CHUNK = 2**20
+LOCAL_HEAD = 30  # bytes in front of a member's name
+LONGEST_END = 22 + 2**16 - 1  # bytes behind the directory, with the longest comment
+LONGEST_HEAD = 10_000  # of a NumPy array; NumPy itself reads no longer one
 DEEPEST = 3
 PICKLES = (".pkl", ".pickle", ".debug_pkl")
 TORCH_CODE: Final = {
@@ -31,12 +36,19 @@ TORCH_CODE: Final = {
 }
 TORCHSCRIPT = ("__torch__.", "torch.jit._pickle.")
 """Where what TorchScript's own pickles look up is from: the archive itself, and lists of numbers."""
+KERAS = ("config.json", "model.weights.h5")
+MOST_JSON = 2**26  # bytes, of which Python makes objects that are larger by far
+RUNNING = ("TorchScript archive", "torch.export archive")
 LONGEST_FORMULA = 2000
 _FORMULAS = frozenset(
     """
     Add And CeilToInt CleanDiv Eq FloorDiv FloorToInt Ge Gt Integer Le Lt Max Min Mod ModularIndexing Mul Ne Not Or Pow
     PowByNatural PythonMod Rational Symbol TruncToInt Where
     """.split()  # noqa: SIM905
+)
+_NPY_HEAD = re.compile(
+    r"\{'descr': '[<>|=](?P<kind>[biufcmMSUV?])(?P<width>\d{1,9})(?:\[\w+\])?', 'fortran_order': (?:True|False), "
+    r"'shape': \((?P<shape>(?:\d{1,18}, ?)*(?:\d{1,18},?)?)\), ?\}"
 )
 _PARTS = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword, ast.Name, ast.Constant, ast.operator,
@@ -56,12 +68,42 @@ def look_at_npy(file: IO[bytes], look: Look, place: str) -> None:
     head = file.read(12)
     size = int.from_bytes(head[8:10] if head[6:7] == b"\1" else head[8:12], "little")
     file.seek(10 if head[6:7] == b"\1" else 12)
-    if b"O'" not in head + file.read(min(size, 2**16)):
-        look.saw("the head of an array of numbers")
+    text = file.read(min(size, LONGEST_HEAD))
+    if b"O" not in text.partition(b"fortran_order")[0]:
+        wanted, start = _array_bytes(text), file.tell()
+        there = file.seek(0, io.SEEK_END) - start
+        if wanted is None or size > LONGEST_HEAD or head[6:7] not in (b"\1", b"\2", b"\3"):
+            look.miss("the head of the array is none that is known here", place)
+        elif wanted != there:
+            look.find("GH115", f"the array is to have {wanted:,} bytes, and {there:,} are there", place)
+        else:
+            look.saw("the head of an array of numbers")
         return
     scan = scan_pickle(file)
     look.judge([scan], place)
     look.miss("an array of Python objects is a pickle; what its functions would be given was not looked at", place)
+
+
+def _array_bytes(head: bytes) -> int | None:
+    """How many bytes the array behind this head has; None if it is not that of a plain array."""
+    found = _NPY_HEAD.fullmatch(head.decode("latin-1").strip())
+    if found is None:
+        return None
+    sides = [int(one) for one in found["shape"].split(",") if one.strip()]
+    width = int(found["width"]) * (4 if found["kind"] == "U" else 1)
+    return math.prod(sides) * width
+
+
+def doubles(entries: Sequence[zipfile.ZipInfo]) -> list[str]:
+    """Names that a member has which another has, too; to some programs, capitals are small letters."""
+    seen: set[str] = set()
+    twice = []
+    for entry in entries:
+        name = entry.filename.replace("\\", "/").lower()
+        if name in seen:
+            twice.append(entry.filename)
+        seen.add(name)
+    return twice
 
 
 def _look(file: IO[bytes], size: int, look: Look, place: str, deeper: int) -> None:
@@ -70,22 +112,30 @@ def _look(file: IO[bytes], size: int, look: Look, place: str, deeper: int) -> No
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
             if not place:
-                look.kind = _kind(names)
+                look.kind = _kind(names, look.path.suffix)
             _look_at_names(entries, look, place)
             unpacked = sum(entry.file_size for entry in entries)
             if unpacked > MOST_GROWTH * size + SLACK or len(entries) > MOST_MEMBERS:
                 look.find("GH114", f"{size:,} bytes unpack to {unpacked:,} in {len(entries):,} members", place)
                 look.miss("the members were not read", place)
                 return
+            _look_at_layout(archive, file, size, look, place)
             for entry in entries:
                 if not entry.is_dir():
                     _member(archive, entry, look, f"{place}/{entry.filename}" if place else entry.filename, deeper)
+            for name in KERAS if not place and look.kind == "Keras archive" else ():
+                if name not in names:
+                    look.find("GH115", f"a Keras archive has a {name}, and this has none")
+            if not place and look.kind == "PyTorch file":
+                _numbers(archive, look)
             look.saw(f"{len(entries):,} members")
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, OSError, RuntimeError) as error:
-        look.find("GH115", f"the archive is damaged: {error}", place)
+    except Exception as error:  # zipfile raises whatever it comes upon, such as IndexError for a member without a name
+        look.find(
+            "GH115", f"the archive is damaged: {type(error).__name__}: {' '.join(str(error).split())[:200]}", place
+        )
 
 
-def _kind(names: list[str]) -> str:
+def _kind(names: list[str], suffix: str) -> str:
     inner = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
         return "TorchScript archive"
@@ -93,14 +143,15 @@ def _kind(names: list[str]) -> str:
         return "torch.export archive"
     if "data.pkl" in inner:
         return "PyTorch file"
-    if {"config.json", "model.weights.h5"} <= set(names):
+    if suffix == ".keras" or set(KERAS) <= set(names):
         return "Keras archive"
     return "NumPy archive" if names and all(name.endswith(".npy") for name in names) else "zip archive"
 
 
 def _look_at_names(entries: list[zipfile.ZipInfo], look: Look, place: str) -> None:
     """Names that lead out of the archive, links, and two members of one name, of which programs see either."""
-    seen: set[str] = set()
+    for name in doubles(entries):
+        look.find("GH115", f"there are two members of the name {name!r}", place)
     for entry in entries:
         name = entry.filename
         # What the archive itself has; zipfile cuts a name at its first NUL.
@@ -109,11 +160,50 @@ def _look_at_names(entries: list[zipfile.ZipInfo], look: Look, place: str) -> No
             look.find("GH113", f"the member {entry.orig_filename!r} would be unpacked outside of its folder", place)
         if stat.S_ISLNK(entry.external_attr >> 16):
             look.find("GH113", f"the member {name!r} is a symbolic link", place)
-        if name in seen:
-            look.find("GH115", f"there are two members of the name {name!r}", place)
-        seen.add(name)
-    if look.kind in ("TorchScript archive", "torch.export archive") and not place:
+        elif stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            look.find("GH113", f"the member {name!r} would be unpacked as a device or a pipe", place)
+    if look.kind in RUNNING and not place:
         look.find("GH112", f"this is a {look.kind}, which can run code when it is opened; it was not opened")
+
+
+def _look_at_layout(archive: zipfile.ZipFile, file: IO[bytes], size: int, look: Look, place: str) -> None:
+    """Bytes that belong to no member, or to several; other programs may see another archive in them."""
+    entries = sorted(archive.infolist(), key=lambda one: one.header_offset)
+    if not entries:
+        look.miss("the archive has no members", place)
+        return
+    if entries[0].header_offset:
+        look.miss(f"{entries[0].header_offset:,} bytes in front of the archive were not looked into", place)
+    begins = [one.header_offset for one in entries[1:]] + [archive.start_dir]
+    for entry, following in zip(entries, begins, strict=True):
+        if entry.header_offset + LOCAL_HEAD + len(entry.orig_filename) + entry.compress_size > following:
+            look.find("GH115", f"the member {entry.filename!r} overlaps what follows it", place)
+    file.seek(max(0, size - LONGEST_END))
+    tail = file.read()
+    end = tail[tail.rfind(b"PK\5\6") :]
+    count, comment = int.from_bytes(end[10:12], "little"), int.from_bytes(end[20:22], "little")
+    if len(end) != 22 + comment:
+        look.miss("bytes behind the archive were not looked into", place)
+    if count not in (len(entries), 0xFFFF):
+        look.find("GH115", f"the archive is to have {count:,} members, and has {len(entries):,}", place)
+
+
+def _numbers(archive: zipfile.ZipFile, look: Look) -> None:
+    """Whether the tensors of a checkpoint are as large as their numbers; how ``torch.save`` writes both is known."""
+    entries = archive.infolist()
+    start = f"{entries[0].filename.partition('/')[0]}/data/"
+    name = start.removesuffix("/data/") + "/data.pkl"
+    if any(finding.rule in ("GH110", "GH111") for finding in look.findings) or name not in archive.namelist():
+        return
+    try:
+        storages: dict[str, Storage] = declared(io.BytesIO(archive.read(name)))
+    except Unlike as error:
+        look.find("GH115", str(error), name)
+        return
+    sizes = {one.filename.removeprefix(start): one.file_size for one in entries if one.filename.startswith(start)}
+    if wrong := unlike_numbers(storages, sizes):
+        look.find("GH115", wrong, name)
+    look.saw(f"{len(storages):,} storages of numbers")
 
 
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place: str, deeper: int) -> None:
@@ -121,15 +211,20 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
     if entry.flag_bits & 1:
         look.miss("the member is encrypted", place)
         return
-    with archive.open(entry) as opened:
-        start = opened.read(12)
-    numbers = look.kind in ("PyTorch file", "TorchScript archive") and name.suffix not in (*PICKLES, ".py")
-    if numbers:  # what torch reads as numbers, whatever it looks like
+    if look.kind in ("PyTorch file", "TorchScript archive") and name.parts[1:2] in (("data",), ("constants",)):
+        with archive.open(entry) as opened:  # what torch reads as numbers, whatever it looks like
+            while opened.read(CHUNK):  # to the end, where their checksum is compared
+                pass
         return
     if entry.file_size > MOST_MEMBER:
         look.miss(f"a member of {entry.file_size:,} bytes is not read", place)
         return
-    content = archive.read(entry)
+    _content(archive.read(entry), name, look, place, deeper)
+
+
+def _content(content: bytes, name: PurePosixPath, look: Look, place: str, deeper: int) -> None:
+    """Look into a member by its first bytes where they tell, else by its name."""
+    start = content[:12]
     if start[:4] == b"PK\x03\x04":
         if deeper:
             _look(io.BytesIO(content), len(content), look, place, deeper - 1)
@@ -139,12 +234,14 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
         hdf5.look_at_file(io.BytesIO(content), look, place)
     elif start[:6] == b"\x93NUMPY":
         look_at_npy(io.BytesIO(content), look, place)
+    elif name.suffix == ".json" and len(content) > MOST_JSON:
+        look.miss(f"JSON of more than {MOST_JSON:,} bytes is not read", place)
     elif name.suffix == ".json":
         _json(content, look, place)
     elif name.suffix == ".py":
         _code(content, look, place)
     else:
-        _pickle(content, look, place, named=name.suffix in PICKLES)
+        _pickle(content, look, place, named=name.suffix.lower() in PICKLES)
 
 
 def _pickle(content: bytes, look: Look, place: str, *, named: bool) -> None:
@@ -155,6 +252,17 @@ def _pickle(content: bytes, look: Look, place: str, *, named: bool) -> None:
         look.judge([scan], place)
     if named and not scan.complete:
         look.find("GH115", "the pickle cannot be followed to its end", place)
+    # Of formats that can run code it is said already that they were not opened.
+    if not named and not (scan.complete and scan.names) and look.kind not in RUNNING and not is_text(content):
+        look.miss("what the member is, is not known here", place)
+
+
+def is_text(content: bytes) -> bool:
+    """Whether all of it is text."""
+    try:
+        return b"\0" not in content and content.decode("utf-8") is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def _code(content: bytes, look: Look, place: str) -> None:
@@ -171,7 +279,7 @@ def _code(content: bytes, look: Look, place: str) -> None:
 
 def _json(content: bytes, look: Look, place: str) -> None:
     try:
-        values = json.loads(content)
+        values = json_once.loads(content, constants=look.kind == "Keras archive")
     except (ValueError, RecursionError) as error:
         look.find("GH115", f"this is no JSON: {error}", place)
         return

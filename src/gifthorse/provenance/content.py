@@ -3,14 +3,16 @@
 A list of what is dangerous would never be complete, so whatever is not known here is said to be not looked into.
 """
 
-import json
+import io
 import mmap
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from . import archive, caffe, hdf5, hub, onnx_file
+from . import archive, caffe, hdf5, hub, json_once, onnx_file, tensor_head
+from .declared import Unlike, declared, unlike_legacy
 from .look import Look
 from .pickles import scan_pickle
 
@@ -22,7 +24,9 @@ SUFFIXES_OF_CODE = frozenset(
 )
 SUFFIXES_OF_NOTES = frozenset((".txt", ".md", ".rst", ".json", ".toml", ".yaml", ".yml", ".csv", ".cff", ".pbtxt"))
 SUFFIXES_OF_NOTES |= frozenset((".sig", ".pub", ".pem", ".crt"))
+MORE_NOTES = ("", ".cfg", ".ini", ".log")  # where they are text
 MOST_TEXT = 2**26
+MOST_TOML = 2**14  # long keys take the square of their length
 MOST_PICKLES = 5  # of a legacy file of torch.save; numbers follow them
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
@@ -59,14 +63,17 @@ def look_into(path: Path) -> Look:
 
 
 def _safetensors(path: Path, look: Look) -> None:
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - slow to import, and not for other files
+    from safetensors import safe_open  # noqa: PLC0415 - slow to import, and not for other files
 
     look.kind = "safetensors: numbers only"
     try:
         with safe_open(path, framework="np") as file:
             look.saw(f"the head, which names {len(file.keys()):,} tensors")
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # of the library, or of what it is built on
         look.find("GH115", f"its head is not that of a safetensors file: {error}")
+        return
+    if wrong := tensor_head.unlike(path):
+        look.find("GH115", wrong)
 
 
 def _pointer(path: Path, look: Look) -> None:
@@ -99,16 +106,41 @@ def _notes(path: Path, look: Look) -> None:
     if path.stat().st_size > MOST_TEXT:
         look.miss(f"text of more than {MOST_TEXT:,} bytes is not read")
         return
-    if path.suffix != ".json":
-        return
+    content = path.read_bytes()
+    scan = scan_pickle(io.BytesIO(content))
+    if scan.complete and scan.names:  # the oldest pickles are text, too
+        look.judge([scan], "")
     try:
-        values = json.loads(path.read_bytes())
+        if path.suffix == ".json":
+            _look_at_keys(json_once.loads(content), look)
+        elif path.suffix == ".toml" and len(content) > MOST_TOML:
+            look.miss(f"TOML of more than {MOST_TOML:,} bytes is not read")
+        elif path.suffix == ".toml":
+            _look_at_keys(tomllib.loads(content.decode("utf-8")), look)
+        else:
+            content.decode("utf-8")
     except (ValueError, RecursionError) as error:
-        look.find("GH115", f"this is no JSON: {error}")
+        what = path.suffix[1:].upper() if path.suffix in (".json", ".toml") else "text"
+        look.find("GH115", f"this is no {what}: {' '.join(str(error).split())[:200]}")
         return
-    if isinstance(values, dict) and "auto_map" in values:
-        look.find("GH112", "auto_map names code beside the model, which transformers runs with trust_remote_code=True")
     look.saw("the text")
+
+
+def _look_at_keys(values: Any, look: Look) -> None:  # noqa: ANN401 - whatever the text holds
+    """What names code: to transformers, wherever in a configuration, or to us."""
+    waiting = [values]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if "auto_map" in one:
+                what = "auto_map names code beside the model, which transformers runs with trust_remote_code=True"
+                look.find("GH112", what)
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    arch = values.get("arch") if isinstance(values, dict) else None
+    if isinstance(arch, str) and ".py:" in arch:
+        look.find("GH112", f"arch names code, {arch[:200]!r}, which gifthorse runs only if the user names it")
 
 
 def _npy(path: Path, look: Look) -> None:
@@ -124,40 +156,50 @@ def _pickle_or_unknown(path: Path, look: Look) -> None:
         look.find("GH115", "the file has no bytes")
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        wrong = ""
         modern = data[:1] == b"\x80" and data[1:2] <= b"\x05"
         legacy = modern and data[2 : 2 + len(LEGACY_MAGIC)] == LEGACY_MAGIC
         scans = [scan_pickle(data)]
         while scans[-1].complete and data.tell() < len(data) and len(scans) < MOST_PICKLES:
             scans.append(scan_pickle(data))
         rest = len(data) - data.tell()
+        if all(scan.complete and not scan.forbidden for scan in scans):
+            data.seek(0)
+            wrong = _unlike_numbers(data, len(scans), legacy=legacy)
     named = path.suffix.lower() in SUFFIXES_OF_PICKLES
     if not (modern or scans[0].complete or (named and scans[0].names)):
-        if _is_text(path):
+        if path.suffix in (*SUFFIXES_OF_NOTES, *MORE_NOTES) and _is_text(path):
             look.kind = "text"
             return
         look.miss("the format of the file is not known here")
         return
     look.kind = "PyTorch file from before its zip format" if legacy else "pickle"
     look.judge(scans, "")
-    whole = scans[:MOST_PICKLES]
-    broken = [scan for scan in whole if not scan.complete]
-    if broken and (not legacy or len(whole) < MOST_PICKLES or broken != whole[-1:]):
+    if wrong:
+        look.find("GH115", wrong)
+    if not all(scan.complete for scan in scans):
         look.find("GH115", "a pickle in it cannot be followed to its end")
     elif rest and not legacy:
         look.miss(f"{rest:,} bytes behind its pickles were not looked into")
     else:
-        look.saw(f"{len(whole)} pickles" if len(whole) > 1 else "the pickle")
+        look.saw(f"{len(scans)} pickles" if len(scans) > 1 else "the pickle")
+
+
+def _unlike_numbers(data: mmap.mmap, pickles: int, *, legacy: bool) -> str:
+    """What is wrong with pickles whose names are harmless, or with the numbers behind them; empty if nothing is."""
+    try:
+        for _ in range(MOST_PICKLES - 1 if legacy and pickles == MOST_PICKLES else pickles):
+            storages = declared(data)
+        if legacy and pickles == MOST_PICKLES:
+            return unlike_legacy(data, storages) or ""
+    except Unlike as error:
+        return str(error)
+    return "its numbers are not there" if storages or legacy else ""
 
 
 def _is_text(path: Path) -> bool:
     """Whether all of a small file is text."""
-    if path.stat().st_size > MOST_TEXT:
-        return False
-    content = path.read_bytes()
-    try:
-        return b"\0" not in content and bool(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        return False
+    return path.stat().st_size <= MOST_TEXT and archive.is_text(path.read_bytes())
 
 
 Recognise = Callable[[Path, bytes], bool]

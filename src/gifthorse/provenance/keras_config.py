@@ -3,7 +3,12 @@
 Keras 3 says of every object which module it is from; Keras 2 names classes only, so that those of Keras are listed.
 """
 
+import builtins
+import math
+import re
+from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from .graph import Graph, Node, look_at_graph
@@ -43,30 +48,61 @@ WEIGHTED: Final = frozenset(name for name in LAYERS if "Conv" in name and "Pooli
 }
 CODE: Final = frozenset(("Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer"))
 """Classes whose configuration holds or names code."""
+MODULES: Final = re.compile(
+    r"keras(\.src)?(\.(activations|constraints|dtype_policies|engine|initializers|layers|legacy|losses|metrics|models|ops|"
+    r"optimizers|regularizers)(\..+)?)?"
+)
+"""Where Keras keeps what a model is made of; its other modules fetch files, load models, and turn checks off."""
+SIZES: Final = frozenset(
+    """
+    units filters n kernel_size pool_size size input_dim output_dim output_size height width batch_shape
+    batch_input_shape input_shape build_input_shape target_shape max_tokens num_heads key_dim depth_multiplier
+    """.split()  # noqa: SIM905
+)
+LARGEST = 2**24
 DEEPEST = 100
 MOST_NODES = 20_000
+MOST_VALUES = 10_000
+"""That one layer is given, or one model gives."""
 
 
 def look_at(config: Any, look: Look, place: str) -> None:  # noqa: ANN401 - whatever the JSON is
     """Note the findings on a model's configuration, or on that of its training."""
-    found = list(_objects(config, ""))
+    try:
+        found = list(_objects(config, ""))
+    except _TooDeep:
+        look.miss(f"what is nested more than {DEEPEST} times was not looked at", place)
+        found = []
     for one, where in found:
         _judge(one, look, f"{place}: {where}" if where else place)
     look.saw(f"{place}: {len(found)} configured objects")
-    if isinstance(config, dict) and config.get("class_name") in MODELS:
-        try:
-            graph = graph_of(config)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
-            look.miss(f"how the layers are connected cannot be read: {type(error).__name__}: {error}", place)
-            return
-        look.findings += look_at_graph(graph, file=str(look.path))
-        look.saw("the graph of the layers")
+    if place.endswith("training_config"):
+        return
+    kind = config.get("class_name") if isinstance(config, dict) else None
+    if not isinstance(kind, str):
+        look.find("GH115", "this is no configuration of a model", place)
+        return
+    try:
+        if kind not in MODELS:
+            raise ValueError(f"{kind[:80]!r} is no kind of model that is known here")
+        graph = graph_of(config)
+        if len(graph.nodes) > MOST_NODES:
+            raise ValueError(f"it has more than {MOST_NODES:,} layers")
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        look.miss(f"how the layers are connected cannot be read: {type(error).__name__}: {error}", place)
+        return
+    look.findings += look_at_graph(graph, file=str(look.path))
+    look.saw("the graph of the layers")
+
+
+class _TooDeep(ValueError):
+    """Nobody nests layers so deeply."""
 
 
 def _objects(value: Any, name: str, depth: int = 0) -> Iterator[tuple[Json, str]]:  # noqa: ANN401
     """Every object with a class in a configuration, and the layer that it belongs to."""
     if depth > DEEPEST:
-        return
+        raise _TooDeep
     if isinstance(value, dict):
         config = value.get("config")
         own = value.get("name") or (config.get("name") if isinstance(config, dict) else None)
@@ -90,8 +126,10 @@ def _judge(one: Json, look: Look, place: str) -> None:
     elif kind == "function" and isinstance(module, str) and _reaches_out(module):
         look.find("GH110", f"a function that is no part of a network, {module}.{config}, is run with the model", place)
     elif isinstance(module, str):  # Keras 3
-        if module.partition(".")[0] not in ("keras", "builtins", "numpy", "tensorflow"):
-            look.find("GH120", f"{kind} is of the module {module!r}", place)
+        own = kind == "function" and isinstance(config, str) and not hasattr(builtins, config)
+        if not (own if module == "builtins" else MODULES.fullmatch(module)):
+            what = f"{kind} {config!r}" if kind == "function" else kind
+            look.find("GH120", f"{what[:200]} is of the module {module!r}", place)
     elif isinstance(registered, str) and ">" in registered:
         look.find("GH120", f"{kind} is registered as {registered!r}", place)
     elif isinstance(config, dict) and "name" in config and "inbound_nodes" in one:  # a layer of Keras 2
@@ -99,6 +137,23 @@ def _judge(one: Json, look: Look, place: str) -> None:
             look.find("GH120", f"the layer {kind} is none of Keras", place)
     elif module is None and "registered_name" in one and kind == "function":
         look.find("GH120", f"a function of the maker's own, {registered or config!r}", place)
+    _judge_sizes(one, look, place)
+
+
+def _judge_sizes(one: Json, look: Look, place: str) -> None:
+    for holder in (one.get("config"), one.get("build_config")):
+        for name, value in holder.items() if isinstance(holder, dict) else ():
+            if name == "vocabulary" and isinstance(value, str):
+                look.find("GH113", f"its vocabulary is read from {value[:200]!r}", place)
+            elif name in SIZES and not _is_size(value, name):
+                look.find("GH114", f"its {name} is {str(value)[:200]}, which no weights in a file can fill", place)
+
+
+def _is_size(value: Any, name: str) -> bool:  # noqa: ANN401
+    """Whether a number, or several, can be the sides of something that fits into a file."""
+    sides = [side for side in (value if isinstance(value, list) else [value]) if side is not None]
+    least = -1 if name == "target_shape" else 0
+    return all(type(side) is int and side >= least for side in sides) and math.prod(map(abs, sides)) <= LARGEST
 
 
 def _reaches_out(module: str) -> bool:
@@ -139,18 +194,38 @@ def _inlined(
         for layer in layers
         if layer["class_name"] in MODELS and (_name(layer), len(layer.get("inbound_nodes", []))) in named
     }
-    while calls:
-        ready = [call for call in calls if all(source in values for source in call[2])]
-        if not ready:
-            raise ValueError(f"the layer {calls[0][0]['config'].get('name')!r} is given what no layer gives")
-        for layer, number, sources in ready:
-            taken = tuple(value for source in sources for value in values[source])
-            name = _name(layer)
-            values[name, number + (name in made_first)] = _layer(
-                layer, f"{prefix}{name}" + (f"#{number}" if number else ""), taken, nodes
-            )
-        calls = [call for call in calls if call not in ready]
-    return own, tuple(value for source in _history(inner["output_layers"]) for value in values[source])
+    waiting: dict[tuple[str, int], list[int]] = {}
+    missing = []
+    for place, (_, _, sources) in enumerate(calls):
+        wanted = set(sources) - values.keys()
+        missing.append(len(wanted))
+        for source in wanted:
+            waiting.setdefault(source, []).append(place)
+    ready = deque(place for place, count in enumerate(missing) if not count)
+    done = 0
+    while ready:
+        layer, number, sources = calls[ready.popleft()]
+        done += 1
+        name = _name(layer)
+        made = f"{prefix}{name}" + (f"#{number}" if number else "")
+        key = name, number + (name in made_first)
+        values[key] = _layer(layer, made, _gathered(sources, values), nodes)
+        for place in waiting.pop(key, ()):
+            missing[place] -= 1
+            if not missing[place]:
+                ready.append(place)
+    if done < len(calls):
+        stuck = next(layer for (layer, _, _), count in zip(calls, missing, strict=True) if count)
+        raise ValueError(f"the layer {stuck['config'].get('name')!r} is given what no layer gives")
+    return own, _gathered(_history(inner["output_layers"]), values)
+
+
+def _gathered(sources: list[tuple[str, int]], values: Mapping[tuple[str, int], tuple[str, ...]]) -> tuple[str, ...]:
+    """The values that ``sources`` give, together; models in models can double them without an end."""
+    gathered = tuple(islice((value for source in sources for value in values[source]), MOST_VALUES + 1))
+    if len(gathered) > MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES:,} values are taken together")
+    return gathered
 
 
 def _name(layer: Json) -> str:

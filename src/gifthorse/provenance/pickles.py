@@ -124,7 +124,7 @@ def _second_opinion(pickle: bytes) -> tuple[str, ...]:
         return ()
     try:
         result = scan_pickle_bytes(io.BytesIO(pickle), "pickle", multiple_pickles=False)
-    except ValueError:  # it cannot follow the pickle; the list above has spoken already
+    except Exception:  # it cannot follow the pickle, for whatever reason; the list above has spoken already
         return ()
     found = (f"{item.module}.{item.name}" for item in result.globals if item.safety is SafetyLevel.Dangerous)
     return tuple(sorted(name for name in found if "unknown" not in name))

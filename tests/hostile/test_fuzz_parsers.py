@@ -1,0 +1,51 @@
+"""The targets of experiments/fuzz_parsers.py on some of their seeds, and whether a flaw would be seen."""
+
+import itertools
+
+import pytest
+from scripts import script
+
+fuzz_parsers = script("fuzz_parsers")
+MOST = 12
+
+
+@pytest.mark.parametrize("name", fuzz_parsers.TARGETS)
+def test_seeds_raise_nothing_but_errors_of_ours(name):
+    seeds = list(itertools.islice(fuzz_parsers.seeds(name), 200))
+    assert seeds
+    for seed in seeds[:: max(1, len(seeds) // MOST)]:
+        fuzz_parsers.run(name, seed)
+
+
+def test_a_flaw_would_be_seen(monkeypatch):
+    def flawed(data):
+        raise KeyError(data)
+
+    monkeypatch.setitem(fuzz_parsers.TARGETS, "flawed", fuzz_parsers.Target("errors", flawed))
+    with pytest.raises(KeyError):
+        fuzz_parsers.run("flawed", b"")
+    monkeypatch.setitem(fuzz_parsers.TARGETS, "sound", fuzz_parsers.Target("errors", lambda data: None))
+    fuzz_parsers.run("sound", b"")
+
+
+def test_what_a_finding_is_told_by():
+    assert fuzz_parsers._what("x\nKeyError: 'a'\n  File\n==1== ERROR: libFuzzer: fuzz target exited") == "KeyError: 'a'"
+    assert fuzz_parsers._what("==1== ERROR: libFuzzer: out-of-memory (used: 4100Mb)").startswith(
+        "ERROR: libFuzzer: out-of"
+    )
+    assert fuzz_parsers._what("") == "the process ended without a word"
+
+
+def test_a_page_tells_minutes_and_findings():
+    row = {
+        "name": "sums",
+        "seconds": 90.0,
+        "runs": 1800,
+        "edges": 57,
+        "inputs": 9,
+        "findings": ["KeyError: 'a'"],
+        "parser": "abc",
+    }
+    page = fuzz_parsers.table([row])
+    assert "| sums: A list of hashes | 1.5 | 1,800 | 20.0 | 57 | 9 | 1 | abc |" in page
+    assert "- sums: `KeyError: 'a'`" in page
