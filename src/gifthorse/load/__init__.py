@@ -14,6 +14,7 @@ from ..core.model import Classifier, Origin
 from ..errors import OptionError
 from ..files import whole_file
 from ..provenance.hashes import sha256
+from .exported import TorchExport
 from .fit import paired_names, tensors_of
 from .foreign import READ, refuse_foreign
 from .interface import Format, Original
@@ -24,6 +25,7 @@ from .probe import probed
 from .safetensors import SafeTensors
 from .spec_file import SpecOptions, checked, merged, read_spec, spec_path, write_spec
 from .state_dict import StateDict
+from .torchscript import TorchScript
 
 __all__ = ["FORMATS", "check_conversion", "device_named", "load_model", "save_model"]
 
@@ -34,6 +36,8 @@ FORMATS: dict[str, Format] = {
     "keras-h5": KerasH5(),
     "safetensors": SafeTensors(),
     "state-dict": StateDict(),
+    "torch-export": TorchExport(),
+    "torchscript": TorchScript(),
 }
 
 

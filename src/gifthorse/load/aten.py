@@ -1,0 +1,321 @@
+"""A network rebuilt from its graph: differentiable, and with its convolutions and dense layers as layers of torch."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UnsupportedModelError
+from .aten_operators import UNPACKED, apply, base_name, is_in_place, is_known
+from .fit import fill
+from .graph import Batch, Block, Constant, Graph, Node, Value
+
+SHOWN: Final = 5
+CONVOLUTIONS: Final = ("conv2d", "_convolution", "convolution")
+NORMS: Final = ("batch_norm",)
+IN_TRAINING: Final = ("training", "train", "use_input_stats")
+
+
+class _BatchNorm(nn.BatchNorm2d):
+    """A graph does not say how many dimensions it is given."""
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
+        del input
+
+
+class _Part(nn.Module):
+    """What has no operation of its own, but holds weights or parts."""
+
+
+@final
+class Rebuilt(nn.Module):
+    """Runs a graph.
+
+    Args:
+        graph: whose attributes are names of ``weights``, and whose constants are names of ``constants``.
+        weights: by their names in the file.
+        parameters: the names of those that are learnt.
+        constants: tensors that are no weights.
+        path: of the file, for messages.
+
+    Raises:
+        UnsupportedModelError: an operation that is not known here, or that belongs to training; NaN weights.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Mapping[str, Tensor],
+        parameters: frozenset[str],
+        constants: Mapping[str, Tensor],
+        path: Path,
+    ) -> None:
+        super().__init__()
+        _check(graph, weights, constants, path)
+        self.graph = graph
+        layers = dict(_layers(graph, weights))
+        self._layers = {output: name for name, (_, outputs) in layers.items() for output in outputs}
+        made: dict[int, nn.Parameter] = {}
+        for name, tensor in weights.items():
+            *above, last = name.split(".")
+            owner = _owner(self, above, {name: layer for name, (layer, _) in layers.items()})
+            like = torch.empty_like(tensor, dtype=torch.float32 if tensor.is_floating_point() else tensor.dtype)
+            if id(tensor) in made:  # a file can hold a tensor once, under several names
+                owner._parameters[last] = made[id(tensor)]
+            elif last in owner._parameters or (name in parameters and tensor.is_floating_point()):
+                owner._parameters[last] = made[id(tensor)] = nn.Parameter(like)
+            else:
+                owner._buffers.pop(last, None)
+                owner.register_buffer(last, like)
+        for name, tensor in constants.items():
+            self.register_buffer(_held(name), tensor.float() if tensor.is_floating_point() else tensor, persistent=False)
+        self._beside = constants.keys() - weights.keys()
+        self._last_uses = _last_uses(graph.block)
+        fill(self, weights, by_order=False, path=path, arch="its own graph")
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the graph gives for ``images``."""
+        values: dict[str, Any] = {self.graph.input: images}
+        (output,) = self.run(self.graph.block, values, images)
+        return output
+
+    def run(self, block: Block, values: dict[str, Any], images: Tensor) -> list[Any]:
+        """Run a block; ``values`` by name are added to."""
+        for index, node in enumerate(block.nodes):
+            self.step(node, values, images)
+            if block is self.graph.block:
+                for name in self._last_uses[index]:
+                    values.pop(name, None)
+        return [self.resolved(one, values, images) for one in block.outputs]
+
+    def step(self, node: Node, values: dict[str, Any], images: Tensor) -> None:
+        """Run one operation."""
+        outputs = node.outputs
+        if node.operator == "attribute":
+            given: Any = self.named(node.inputs["name"])
+        elif node.operator == "constant":
+            given = self.resolved(node.inputs["value"], values, images)
+            if isinstance(given, Tensor) and given.ndim == 0 and not given.is_floating_point():
+                given = given.item()  # a size, as it is written by tracing
+        elif node.operator == "prim.If":
+            taken = node.blocks[0 if self.resolved(node.inputs["0"], values, images) is True else 1]
+            values.update(zip(outputs, self.run(taken, values, images), strict=True))
+            return
+        elif node.operator == "prim.RaiseException":
+            raise ValueError(str(self.resolved(node.inputs["0"], values, images))[:200])
+        else:
+            arguments = {name: self.resolved(one, values, images) for name, one in node.inputs.items()}
+            layer = self._layers.get(outputs[0]) if outputs and isinstance(outputs[0], str) else None
+            if layer is not None:
+                given = self.get_submodule(layer)(arguments.get("input", arguments.get("mat1")))
+            elif node.operator in UNPACKED:
+                values.update(zip(outputs, arguments["0"], strict=True))
+                return
+            else:
+                given = apply(node.operator, arguments, images)
+        _store(outputs, given, values)
+        if is_in_place(node.operator):
+            changed = next(iter(node.inputs.values()))
+            if isinstance(changed, Value):
+                values[changed.name] = given
+
+    def resolved(self, value: Any, values: Mapping[str, Any], images: Tensor) -> Any:  # noqa: ANN401
+        """An input of a node as an operator is given it."""
+        if isinstance(value, Value):
+            return values[value.name]
+        if isinstance(value, Batch):
+            return value.factor * len(images)
+        if isinstance(value, Constant):
+            return getattr(self, _held(value.name))
+        if isinstance(value, list):
+            return [self.resolved(one, values, images) for one in value]
+        return value
+
+    def named(self, name: str) -> Tensor:
+        """A weight by its name."""
+        if name in self._beside:
+            return self._buffers[_held(name)]  # type: ignore[return-value] # it was put there as a tensor
+        *above, last = name.split(".")
+        found: Tensor = getattr(self.get_submodule(".".join(above)), last)
+        return found
+
+
+def _store(outputs: tuple[Any, ...], given: Any, values: dict[str, Any]) -> None:  # noqa: ANN401
+    if len(outputs) == 1 and isinstance(outputs[0], tuple):
+        values.update(zip(outputs[0], given, strict=True))
+    elif len(outputs) == 1:
+        values[outputs[0]] = given
+    elif outputs:
+        values.update(zip(outputs, given, strict=True))
+
+
+def _check(
+    graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, Tensor], path: Path
+) -> None:
+    unknown = Counter(one.operator for one in graph.block.operators() if not is_known(one.operator))
+    if unknown:
+        named = ", ".join(f"{name} ({count}×)" for name, count in unknown.most_common(SHOWN))
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        raise UnsupportedModelError(
+            f"{path}: the network does what cannot be rebuilt here: {named}{more}. Give its weights as a state dict, "
+            "and its architecture"
+        )
+    for node in graph.block.operators():
+        if any(node.inputs.get(name) is True for name in IN_TRAINING) or node.inputs.get("dropout_p", 0.0) not in {
+            0.0,
+            None,
+        } and isinstance(node.inputs.get("dropout_p"), float):
+            raise UnsupportedModelError(
+                f"{path} was exported in training mode ({node.operator}); call the model's eval() and export it again"
+            )
+        if node.operator == "attribute" and node.inputs.get("name") not in {**weights, **constants}:
+            raise UnsupportedModelError(
+                f"{path}: the network uses {str(node.inputs.get('name'))[:80]!r}, which is no weight that the file holds"
+            )
+        missing = [one.name for one in node.inputs.values() if isinstance(one, Constant) and one.name not in constants]
+        if missing:
+            raise UnsupportedModelError(f"{path}: the network uses a constant {missing[0][:80]!r}, which is not there")
+
+
+def _held(name: str) -> str:
+    return f"_held_{name.replace('.', '_')}"
+
+
+def _owner(network: nn.Module, above: list[str], layers: Mapping[str, nn.Module]) -> nn.Module:
+    """The part of that name, which is made if it is not there."""
+    for index, name in enumerate(above):
+        if name not in network._modules:
+            network.add_module(name, layers.get(".".join(above[: index + 1])) or _Part())
+        found = network._modules[name]
+        assert found is not None
+        network = found
+    return network
+
+
+def _last_uses(block: Block) -> list[list[str]]:
+    """For each node, the values that nothing behind it needs."""
+    last: dict[str, int] = {}
+    for index, node in enumerate(block.nodes):
+        last |= dict.fromkeys(node.used(), index)
+    kept = {one.name for one in block.outputs if isinstance(one, Value)}
+    freed: list[list[str]] = [[] for _ in block.nodes]
+    for name, index in last.items():
+        if name not in kept:
+            freed[index].append(name)
+    return freed
+
+
+def _layers(graph: Graph, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, tuple[nn.Module, list[str]]]]:
+    """Layers of torch by their names, and the values that they give: those that are nothing but such a layer.
+
+    Neurons are watched and silenced by hooks on layers, which a graph alone does not have.
+    """
+    constants: dict[str, Any] = {}
+    found: dict[str, list[tuple[Node, str, dict[str, Any]]]] = {}
+    turned: dict[str, str] = {}
+    attributes: dict[str, str] = {}
+    for node in graph.block.nodes:
+        if node.operator == "attribute":
+            attributes[str(node.outputs[0])] = str(node.inputs["name"])
+        elif node.operator == "constant" or node.operator == "prim.ListConstruct":
+            inputs = [_known(one, constants) for one in node.inputs.values()]
+            constants[str(node.outputs[0])] = inputs[0] if node.operator == "constant" else inputs
+        elif base_name(node.operator) in {"t", "permute", "transpose"}:
+            source = next(iter(node.inputs.values()))
+            if isinstance(source, Value) and len(weights.get(attributes.get(source.name, ""), torch.empty(0)).shape) == 2:
+                turned[str(node.outputs[0])] = attributes[source.name]
+        kind = base_name(node.operator)
+        if kind in {*CONVOLUTIONS, *NORMS, "linear", "addmm"} and len(node.outputs) == 1:
+            held = {
+                key: turned.get(one.name) if key == "mat2" else attributes.get(one.name)
+                for key, one in node.inputs.items()
+                if isinstance(one, Value)
+            }
+            weight = held.get("mat2" if kind == "addmm" else "weight")
+            if weight and weight.endswith(".weight"):
+                options = {key: _known(one, constants) for key, one in node.inputs.items()}
+                found.setdefault(weight.removesuffix(".weight"), []).append((node, kind, {**options, "held": held}))
+    for name, uses in found.items():
+        members = {one.removeprefix(f"{name}.") for one in weights if one.startswith(f"{name}.")}
+        made = [_layer(name, kind, options, members, weights) for _, kind, options in uses]
+        first = made[0]
+        if first is not None and all(one is not None and repr(one) == repr(first) for one in made):
+            yield name, (first, [str(node.outputs[0]) for node, _, _ in uses])
+
+
+UNKNOWN: Final = object()
+
+
+def _known(value: object, constants: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    if isinstance(value, Value):
+        return constants.get(value.name, UNKNOWN)
+    if isinstance(value, list):
+        return [_known(one, constants) for one in value]
+    return value
+
+
+def _layer(
+    name: str, kind: str, options: dict[str, Any], members: set[str], weights: Mapping[str, Tensor]
+) -> nn.Module | None:
+    """The layer, if the operation is nothing but that."""
+    held, weight = options["held"], weights[f"{name}.weight"]
+    bias = held.get("self" if kind == "addmm" else "bias")
+    has_bias = "bias" in members
+    if bias != (f"{name}.bias" if has_bias else None) or (not has_bias and options.get("bias") is not None):
+        return None
+    if kind in NORMS:
+        return _norm(name, options, members, weight)
+    if members - {"weight", "bias"}:
+        return None
+    if kind in {"linear", "addmm"}:
+        if weight.ndim != 2 or any(options.get(key, 1) != 1 for key in ("beta", "alpha")):
+            return None
+        return nn.Linear(weight.shape[1], weight.shape[0], has_bias, device="meta")
+    said = {key: options.get(key, usual) for key, usual in (("stride", 1), ("padding", 0), ("dilation", 1))}
+    groups = options.get("groups", 1)
+    plain = not options.get("transposed") and weight.ndim == 4
+    if not plain or not isinstance(groups, int) or any(not _is_sizes(one) for one in said.values()):
+        return None
+    stride, padding, dilation = (_pair(one) for one in said.values())
+    return nn.Conv2d(
+        weight.shape[1] * groups,
+        weight.shape[0],
+        (weight.shape[2], weight.shape[3]),
+        stride,
+        padding,
+        dilation,
+        groups,
+        has_bias,
+        device="meta",
+    )
+
+
+def _norm(name: str, options: dict[str, Any], members: set[str], weight: Tensor) -> nn.Module | None:
+    held = options["held"]
+    wanted = {"weight", "bias", "running_mean", "running_var"}
+    if not wanted <= members <= wanted | {"num_batches_tracked"} or any(
+        held.get(key) != f"{name}.{key}" for key in wanted
+    ):
+        return None
+    eps, momentum = options.get("eps"), options.get("momentum")
+    if not isinstance(eps, float) or not isinstance(momentum, float):
+        return None
+    layer = _BatchNorm(len(weight), eps=eps, momentum=momentum)
+    if "num_batches_tracked" not in members:
+        layer.num_batches_tracked = None
+    return layer
+
+
+def _is_sizes(value: object) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return value == "same" or (len(values) in {1, 2} and all(isinstance(one, int) for one in values))
+
+
+def _pair(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, list):
+        return tuple(value) if len(value) == 2 else (value[0], value[0])
+    return value
