@@ -52,7 +52,7 @@ def main() -> None:
         try:
             answer, answer_content = functions[values.pop("do")](values, content)
             sent(replies, {"answer": answer}, answer_content)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
+        except BaseException as error:  # whatever it is, it is told
             words = f"{error}"[:LONGEST_WORDS]
             sent(replies, {"error": type(error).__name__, "said": words})
 

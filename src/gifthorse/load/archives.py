@@ -38,7 +38,7 @@ def refuse_unsafe(path: Path, what: str) -> None:
         UnsafeFileError: something in it would run, or reach out of it, when it is opened.
         ModelFileError: it is damaged, or holds what was not looked into.
     """
-    found = [one for one in look_into(path).findings if one.rule != "GH112"]
+    found = [one for one in look_into(path).findings if one.rule != "GH112" or one.place]
     if not found:
         return
     told = "; ".join(f"{one.place}: {one.message}" if one.place else one.message for one in found[:SHOWN])
@@ -107,7 +107,7 @@ def with_members(template: Path, path: Path, members: Mapping[str, bytes]) -> No
             if content is not None:
                 if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != len(content):
                     raise ModelFileError(
-                        f"{template}: the numbers in {entry.filename} are packed, which torch does not do; save it again"
+                        f"{template}: the numbers in {entry.filename} are packed, as torch never does; save it again"
                     )
                 crc = struct.pack("<I", zlib.crc32(content))
                 file.seek(directory + 16)

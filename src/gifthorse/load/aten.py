@@ -16,13 +16,14 @@ from .graph import Batch, Block, Constant, Graph, Node, Value
 SHOWN: Final = 5
 CONVOLUTIONS: Final = ("conv2d", "_convolution", "convolution")
 NORMS: Final = ("batch_norm",)
+UNKNOWN: Final = object()
 IN_TRAINING: Final = ("training", "train", "use_input_stats")
 
 
 class _BatchNorm(nn.BatchNorm2d):
     """A graph does not say how many dimensions it is given."""
 
-    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
+    def _check_input_dim(self, input: Tensor) -> None:
         del input
 
 
@@ -71,7 +72,9 @@ class Rebuilt(nn.Module):
                 owner._buffers.pop(last, None)
                 owner.register_buffer(last, like)
         for name, tensor in constants.items():
-            self.register_buffer(_held(name), tensor.float() if tensor.is_floating_point() else tensor, persistent=False)
+            self.register_buffer(
+                _held(name), tensor.float() if tensor.is_floating_point() else tensor, persistent=False
+            )
         self._beside = constants.keys() - weights.keys()
         self._last_uses = _last_uses(graph.block)
         fill(self, weights, by_order=False, path=path, arch="its own graph")
@@ -153,9 +156,7 @@ def _store(outputs: tuple[Any, ...], given: Any, values: dict[str, Any]) -> None
         values.update(zip(outputs, given, strict=True))
 
 
-def _check(
-    graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, Tensor], path: Path
-) -> None:
+def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, Tensor], path: Path) -> None:
     unknown = Counter(one.operator for one in graph.block.operators() if not is_known(one.operator))
     if unknown:
         named = ", ".join(f"{name} ({count}×)" for name, count in unknown.most_common(SHOWN))
@@ -164,21 +165,45 @@ def _check(
             f"{path}: the network does what cannot be rebuilt here: {named}{more}. Give its weights as a state dict, "
             "and its architecture"
         )
+    values = _constants(graph)
     for node in graph.block.operators():
-        if any(node.inputs.get(name) is True for name in IN_TRAINING) or node.inputs.get("dropout_p", 0.0) not in {
-            0.0,
-            None,
-        } and isinstance(node.inputs.get("dropout_p"), float):
+        if _trains(node, values):
             raise UnsupportedModelError(
                 f"{path} was exported in training mode ({node.operator}); call the model's eval() and export it again"
             )
-        if node.operator == "attribute" and node.inputs.get("name") not in {**weights, **constants}:
+        name = node.inputs.get("name")
+        if node.operator == "attribute" and name not in weights and name not in constants:
             raise UnsupportedModelError(
-                f"{path}: the network uses {str(node.inputs.get('name'))[:80]!r}, which is no weight that the file holds"
+                f"{path}: the network uses {str(name)[:80]!r}, which is no weight that the file holds"
             )
         missing = [one.name for one in node.inputs.values() if isinstance(one, Constant) and one.name not in constants]
         if missing:
             raise UnsupportedModelError(f"{path}: the network uses a constant {missing[0][:80]!r}, which is not there")
+
+
+def _constants(graph: Graph) -> dict[str, Any]:
+    """The plain values that are written into a graph, by the names that they have there."""
+    constants: dict[str, Any] = {}
+    for node in graph.block.nodes:
+        if node.operator in {"constant", "prim.ListConstruct"}:
+            inputs = [_known(one, constants) for one in node.inputs.values()]
+            constants[str(node.outputs[0])] = inputs[0] if node.operator == "constant" else inputs
+    return constants
+
+
+def _known(value: object, constants: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    if isinstance(value, Value):
+        return constants.get(value.name, UNKNOWN)
+    if isinstance(value, list):
+        return [_known(one, constants) for one in value]
+    return value
+
+
+def _trains(node: Node, constants: Mapping[str, Any]) -> bool:
+    share = _known(node.inputs.get("dropout_p"), constants)
+    return (isinstance(share, float) and share > 0) or any(
+        _known(node.inputs.get(name), constants) is True for name in IN_TRAINING
+    )
 
 
 def _held(name: str) -> str:
@@ -214,19 +239,19 @@ def _layers(graph: Graph, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, 
 
     Neurons are watched and silenced by hooks on layers, which a graph alone does not have.
     """
-    constants: dict[str, Any] = {}
+    constants = _constants(graph)
     found: dict[str, list[tuple[Node, str, dict[str, Any]]]] = {}
     turned: dict[str, str] = {}
     attributes: dict[str, str] = {}
     for node in graph.block.nodes:
         if node.operator == "attribute":
             attributes[str(node.outputs[0])] = str(node.inputs["name"])
-        elif node.operator == "constant" or node.operator == "prim.ListConstruct":
-            inputs = [_known(one, constants) for one in node.inputs.values()]
-            constants[str(node.outputs[0])] = inputs[0] if node.operator == "constant" else inputs
         elif base_name(node.operator) in {"t", "permute", "transpose"}:
             source = next(iter(node.inputs.values()))
-            if isinstance(source, Value) and len(weights.get(attributes.get(source.name, ""), torch.empty(0)).shape) == 2:
+            if (
+                isinstance(source, Value)
+                and len(weights.get(attributes.get(source.name, ""), torch.empty(0)).shape) == 2
+            ):
                 turned[str(node.outputs[0])] = attributes[source.name]
         kind = base_name(node.operator)
         if kind in {*CONVOLUTIONS, *NORMS, "linear", "addmm"} and len(node.outputs) == 1:
@@ -247,17 +272,6 @@ def _layers(graph: Graph, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, 
             yield name, (first, [str(node.outputs[0]) for node, _, _ in uses])
 
 
-UNKNOWN: Final = object()
-
-
-def _known(value: object, constants: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    if isinstance(value, Value):
-        return constants.get(value.name, UNKNOWN)
-    if isinstance(value, list):
-        return [_known(one, constants) for one in value]
-    return value
-
-
 def _layer(
     name: str, kind: str, options: dict[str, Any], members: set[str], weights: Mapping[str, Tensor]
 ) -> nn.Module | None:
@@ -271,26 +285,21 @@ def _layer(
         return _norm(name, options, members, weight)
     if members - {"weight", "bias"}:
         return None
-    if kind in {"linear", "addmm"}:
-        if weight.ndim != 2 or any(options.get(key, 1) != 1 for key in ("beta", "alpha")):
-            return None
-        return nn.Linear(weight.shape[1], weight.shape[0], has_bias, device="meta")
-    said = {key: options.get(key, usual) for key, usual in (("stride", 1), ("padding", 0), ("dilation", 1))}
+    if kind in CONVOLUTIONS:
+        return _convolution(options, weight, has_bias)
+    plain = weight.ndim == 2 and all(options.get(key, 1) == 1 for key in ("beta", "alpha"))
+    return nn.Linear(weight.shape[1], weight.shape[0], has_bias, device="meta") if plain else None
+
+
+def _convolution(options: dict[str, Any], weight: Tensor, has_bias: bool) -> nn.Module | None:
+    said = [options.get(key, usual) for key, usual in (("stride", 1), ("padding", 0), ("dilation", 1))]
     groups = options.get("groups", 1)
-    plain = not options.get("transposed") and weight.ndim == 4
-    if not plain or not isinstance(groups, int) or any(not _is_sizes(one) for one in said.values()):
+    plain = not options.get("transposed") and weight.ndim == 4 and isinstance(groups, int)
+    if not plain or not all(map(_is_sizes, said)):
         return None
-    stride, padding, dilation = (_pair(one) for one in said.values())
+    size = (weight.shape[2], weight.shape[3])
     return nn.Conv2d(
-        weight.shape[1] * groups,
-        weight.shape[0],
-        (weight.shape[2], weight.shape[3]),
-        stride,
-        padding,
-        dilation,
-        groups,
-        has_bias,
-        device="meta",
+        weight.shape[1] * groups, weight.shape[0], size, *map(_pair, said), groups, has_bias, device="meta"
     )
 
 

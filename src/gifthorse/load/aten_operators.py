@@ -40,23 +40,23 @@ TENSORS: Final = _names(
 )
 """By their base names, in all their overloads; in place (``relu_``) they are done as if they were not."""
 
-SAME: Final = _names(
-    "alias detach lift_fresh lift_fresh_copy lift dropout feature_dropout alpha_dropout"
-)
-"""What leaves the numbers as they are in eval mode. Gradients are let through where the file would stop them."""
 
-AGAIN: Final[Mapping[str, Callable[..., Any]]] = {
-    "softmax": torch.softmax,  # by the name that a final softmax is known by
-    "_softmax": torch.softmax,
-    "contiguous": Tensor.contiguous,
-    "clone": Tensor.contiguous,
-    "view": Tensor.reshape,  # which takes numbers that lie in any order, as those of a moved network may
-    "_unsafe_view": Tensor.reshape,
-}
-"""What is done by another function, of the same first arguments."""
-FIRST: Final = {"softmax": 2, "_softmax": 2, "contiguous": 1, "clone": 1, "view": 2, "_unsafe_view": 2}
-"""How many arguments it takes."""
+def _same(value: Any) -> Any:  # noqa: ANN401
+    return value
+
+
+SAME: Final = _names("alias detach lift_fresh lift_fresh_copy lift dropout feature_dropout alpha_dropout")
+"""What leaves the numbers as they are in eval mode. Gradients are let through where the file would stop them."""
 NOTHING: Final = _names("_assert_tensor_metadata _assert_scalar sym_constrain_range_for_size sym_constrain_range warn")
+OTHERWISE: Final[Mapping[str, tuple[int, Callable[..., Any]]]] = {
+    **dict.fromkeys(SAME, (1, _same)),
+    **dict.fromkeys(NOTHING, (0, lambda: None)),
+    **dict.fromkeys(("softmax", "_softmax"), (2, torch.softmax)),  # by the name that a final softmax is known by
+    **dict.fromkeys(("contiguous", "clone"), (1, Tensor.contiguous)),
+    # Which takes numbers that lie in any order, as those of a network that was moved may.
+    **dict.fromkeys(("view", "_unsafe_view"), (2, Tensor.reshape)),
+}
+"""What is done by another function, of so many of the arguments."""
 PLACED: Final = ("device", "layout", "pin_memory", "memory_format", "non_blocking", "copy")
 """Parameters that say where numbers lie, which is for the user to say."""
 
@@ -165,7 +165,7 @@ def is_known(name: str) -> bool:
         return False
     if base in TENSORS:
         return _overload(name) is not None or base in NUMBERS
-    return any(base in known for known in (NUMBERS, LISTS, SAME, NOTHING, AGAIN))
+    return any(base in known for known in (NUMBERS, LISTS, OTHERWISE))
 
 
 def apply(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa: ANN401
@@ -179,22 +179,16 @@ def apply(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa
     Raises:
         UnsupportedModelError: it reads a number out of a tensor.
     """
-    values = list(arguments.values())
-    if name in PRIMITIVES:
-        return PRIMITIVES[name](*values)
-    base = base_name(name)
-    if base in LISTS and not (base == "size" and not isinstance(values[0], Tensor)):
-        return LISTS[base](*values)
+    values, base = list(arguments.values()), base_name(name)
+    if name in PRIMITIVES or base in LISTS:
+        return (PRIMITIVES.get(name) or LISTS[base])(*values)
     if base in NUMBERS and not any(isinstance(one, Tensor) for one in values):
         return NUMBERS[base](*(one for key, one in arguments.items() if key not in {"alpha", "rounding_mode"}))
     if base in NUMBERS and base not in TENSORS:
         raise UnsupportedModelError(f"the network does {name} with numbers of a tensor")
-    if base in SAME:
-        return values[0]
-    if base in NOTHING:
-        return None
-    if base in AGAIN:
-        return AGAIN[base](*values[: FIRST[base]])
+    if base in OTHERWISE:
+        count, function = OTHERWISE[base]
+        return function(*values[:count])
     return _called(name, arguments, like)
 
 

@@ -1,4 +1,4 @@
-"""torch.export archives (``.pt2``): graph and numbers are read here; torch's own reader runs in a closed process only."""
+"""torch.export archives (``.pt2``): graph and numbers are read here, torch's own reader runs in a closed process."""
 
 import json
 from collections.abc import Mapping

@@ -13,6 +13,8 @@ NUMBER_FORMATS: Final = (
 )  # fmt: skip
 """By the numbers that the format has for them, which are not ATen's."""
 PLAIN: Final = frozenset(("as_int", "as_ints", "as_float", "as_floats", "as_string", "as_bool", "as_bools"))
+INNER: Final = frozenset(("as_optional_tensor", "as_sym_int", "as_sym_bool", "as_sym_float"))
+LISTS: Final = frozenset(("as_tensors", "as_optional_tensors", "as_sym_ints", "as_sym_bools", "as_sym_floats"))
 PLACED: Final = frozenset(("as_memory_format", "as_layout", "as_device"))
 MOST: Final = 2**31
 
@@ -72,11 +74,9 @@ def exported_graph(program: Mapping[str, Any]) -> Exported:
         )
     nodes += [_node(one) for one in graph["nodes"]]
     sizes = graph["tensor_values"][images[0]]["sizes"]
-    shape = tuple(one["as_int"] if "as_int" in one else None for one in sizes)
+    shape = tuple(one.get("as_int") for one in sizes)
     least, most = _numbers(sizes[0], program.get("range_constraints", {}))
-    return Exported(
-        Graph(images[0], Block(tuple(nodes), (_value(outputs[0]),))), tuple(constants), shape, least, most
-    )
+    return Exported(Graph(images[0], Block(tuple(nodes), (_value(outputs[0]),))), tuple(constants), shape, least, most)
 
 
 def _numbers(size: Mapping[str, Any], ranges: Mapping[str, Any]) -> tuple[int, int | None]:
@@ -116,24 +116,16 @@ def _output(described: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a name, or n
 
 def _value(described: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as Node.inputs
     ((kind, value),) = described.items()
-    if kind == "as_none":
-        return None
-    if kind in PLAIN:
-        return value
-    if kind == "as_tensor":
-        return Value(_name(value))
-    if kind == "as_tensors":
-        return [Value(_name(one)) for one in value]
-    if kind == "as_optional_tensor":
-        return _value(value)
-    if kind in {"as_optional_tensors", "as_sym_ints", "as_sym_bools", "as_sym_floats"}:
-        return [_value(one) for one in value]
-    if kind in {"as_sym_int", "as_sym_bool", "as_sym_float"}:
-        return _value(value)
-    if kind == "as_name":
-        return Value(str(value))
+    if kind in PLAIN or kind == "as_none":
+        return value if kind in PLAIN else None
+    if kind in {"as_tensor", "as_name"}:
+        return Value(_name(value) if kind == "as_tensor" else str(value))
     if kind == "as_scalar_type":
         return NUMBER_FORMATS[value]
+    if kind in INNER:
+        return _value(value)
+    if kind in LISTS:
+        return [_value(one) if kind != "as_tensors" else Value(_name(one)) for one in value]
     raise UnsupportedModelError(f"has an operation that is given {kind[3:]}")
 
 

@@ -36,21 +36,14 @@ def freed(network: Rebuilt, shape: Sequence[int], path: Path) -> Rebuilt:
     batch = shape[0]
     if math.prod(shape) * TIMES > MOST_PIXELS or batch < 1:
         return network
-    generator = torch.Generator().manual_seed(0)
-    few = torch.rand(shape, generator=generator)
-    many = torch.rand(TIMES * batch, *shape[1:], generator=generator)
+    many = torch.rand(TIMES * batch, *shape[1:], generator=torch.Generator().manual_seed(0))
     if _takes(network, many):
         return network
     graph = network.graph
-    before: dict[str, Any] = {graph.input: few}
-    after: dict[str, Any] = {graph.input: many}
     nodes = []
     try:
-        for node in graph.block.nodes:
-            network.step(node, before, few)
-            changed = _freed(node, network, before, after, batch, many)
-            network.step(changed, after, many)
-            nodes.append(changed)
+        runs = _Runs(network, many[:batch], many)
+        nodes = [runs.step(node) for node in graph.block.nodes]
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise _refusal(path, batch) from error
     network.graph = Graph(graph.input, replace(graph.block, nodes=tuple(nodes)))
@@ -74,44 +67,71 @@ def _takes(network: Rebuilt, images: Tensor) -> bool:
         return False
 
 
-def _freed(
-    node: Node, network: Rebuilt, before: dict[str, Any], after: dict[str, Any], batch: int, images: Tensor
-) -> Node:
-    base = base_name(node.operator)
-    name = (VIEWS | SPREADS | MADE).get(base)
-    if name is None or name not in node.inputs:
-        return node
-    sizes = network.resolved(node.inputs[name], after, images)
-    if not isinstance(sizes, list) or not all(isinstance(one, int) for one in sizes) or not sizes:
-        return node
-    given = next(iter(node.inputs.values()))
-    source, target = network.resolved(given, before, images), network.resolved(given, after, images)
-    place = None
-    if base in MADE:
-        place = 0 if sizes[0] == batch else None
-    elif isinstance(source, Tensor):
-        apart = [index for index, (one, other) in enumerate(zip(source.shape, target.shape, strict=True)) if one != other]
-        result = before[str(node.outputs[0])]
-        place = _in_view(source, result, apart, batch) if base in VIEWS else _in_spread(source, sizes, apart, batch)
-    if place is None or sizes[place] == -1 or sizes[place] % batch:
-        return node
-    factor = sizes[place] // batch
-    return node.with_input(name, [Batch(factor) if index == place else one for index, one in enumerate(sizes)])
+class _Runs:
+    """A run with few images, and one with more, side by side."""
 
+    def __init__(self, network: Rebuilt, few: Tensor, many: Tensor) -> None:
+        self.network, self.few, self.many = network, few, many
+        self.before: dict[str, Any] = {network.graph.input: few}
+        self.after: dict[str, Any] = {network.graph.input: many}
+        self.around: dict[str, int] = {}
+        """How many times in a row all images come in the dimension that holds them, where that is more than once."""
 
-def _in_view(source: Tensor, result: Tensor, apart: list[int], batch: int) -> int | None:
-    """Where the images are in the new shape: behind as many numbers as in the old one."""
-    if not apart:
+    def step(self, node: Node) -> Node:
+        """Run a node in both, changed where it has to be."""
+        self.network.step(node, self.before, self.few)
+        name = (VIEWS | SPREADS | MADE).get(base_name(node.operator), "")
+        changed = self._changed(node, name) if name in node.inputs else node
+        self.network.step(changed, self.after, self.many)
+        if node.outputs and base_name(node.operator) not in VIEWS:
+            inherited = [self.around[one] for one in node.used() if one in self.around]
+            if inherited:
+                self.around[str(node.outputs[0])] = inherited[0]
+        return changed
+
+    def _changed(self, node: Node, name: str) -> Node:
+        base, batch = base_name(node.operator), len(self.few)
+        sizes = self.network.resolved(node.inputs[name], self.after, self.many)
+        if not isinstance(sizes, list) or not sizes or not all(isinstance(one, int) for one in sizes):
+            return node
+        place = None
+        if base in MADE:
+            place = 0 if sizes[0] == batch else None
+        else:
+            given = next(iter(node.inputs.values()))
+            source = self.network.resolved(given, self.before, self.few).shape
+            target = self.network.resolved(given, self.after, self.many).shape
+            apart = next(
+                (index for index, (one, other) in enumerate(zip(source, target, strict=True)) if one != other), None
+            )
+            if base in SPREADS:
+                place = _in_spread(source, sizes, apart, batch)
+            elif apart is not None:
+                outside = math.prod(source[:apart]) * next(
+                    (self.around[one] for one in node.used() if one in self.around), 1
+                )
+                place = self._in_view(str(node.outputs[0]), outside)
+        if place is None or sizes[place] == -1 or sizes[place] % batch:
+            return node
+        factor = Batch(sizes[place] // batch)
+        return node.with_input(name, [factor if index == place else one for index, one in enumerate(sizes)])
+
+    def _in_view(self, output: str, outside: int) -> int | None:
+        """Where the images are in the new shape: behind as many numbers as in the old one."""
+        passed = 1
+        for index, size in enumerate(self.before[output].shape):
+            if passed * size > outside or (passed == outside and size == len(self.few)):
+                if outside % passed:
+                    return None
+                if outside > passed:
+                    self.around[output] = outside // passed
+                return index
+            passed *= size
         return None
-    outside = math.prod(source.shape[: apart[0]])
-    for index, size in enumerate(result.shape):
-        if math.prod(result.shape[:index]) == outside and size % batch == 0:
-            return index
-    return None
 
 
-def _in_spread(source: Tensor, sizes: list[int], apart: list[int], batch: int) -> int | None:
-    if apart:
-        place = apart[0] + len(sizes) - source.ndim
-        return place if sizes[place] == source.shape[apart[0]] else None
-    return 0 if sizes[0] == batch and (len(sizes) > source.ndim or source.shape[0] == 1) else None
+def _in_spread(source: Sequence[int], sizes: list[int], apart: int | None, batch: int) -> int | None:
+    if apart is not None:
+        place = apart + len(sizes) - len(source)
+        return place if sizes[place] == source[apart] else None
+    return 0 if sizes[0] == batch and (len(sizes) > len(source) or source[0] == 1) else None

@@ -19,8 +19,8 @@ SCALARS = (int, float, bool, str, type(None))
 MOST_NODES = 100_000
 
 
-class Unsupported(Exception):  # noqa: N818 - its name tells the outside which error to raise
-    """The network does what cannot be expressed as a graph."""
+class Unsupported(Exception):
+    """The network does what cannot be expressed as a graph; the outside knows this error by its name."""
 
 
 opened: list[Callable[[Tensor], Any]] = []

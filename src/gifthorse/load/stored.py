@@ -220,7 +220,10 @@ class Numbers:
     def __init__(self, path: Path) -> None:
         self.path = path
         with zipfile.ZipFile(path) as archive:
-            self.entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
+            entries = archive.infolist()
+        self.entries = {entry.filename.partition("/")[2]: entry for entry in entries}
+        if len({entry.filename.partition("/")[0] for entry in entries}) > 1:
+            raise ModelFileError(f"{path} holds more than one folder, which torch does not write; save it again")
         self._read: dict[str, bytearray] = {}
 
     def content(self, member: str, most: int = MOST_BYTES) -> bytearray:
