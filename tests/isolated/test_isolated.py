@@ -67,6 +67,14 @@ def test_values_and_bytes_come_and_go(program):
     assert process.ask("echo", {"a": [1, None, "ü"]}, content) == ({"a": [1, None, "ü"]}, content)
     assert process.ask("echo", {}) == ({}, b"")
     process.close()
+    with pytest.raises(ModelFileError, match="has ended"):
+        process.ask("echo", {})
+
+
+def test_other_systems_open_nothing(program, monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(UnsafeFileError, match=r"no means to limit files, memory, network, output, time of a process"):
+        Isolated(program, (), Path("model.pt"))
 
 
 def test_nothing_is_inherited(program, monkeypatch, tmp_path):
@@ -178,5 +186,5 @@ def test_nothing_is_left_behind(program, tmp_path, monkeypatch):
 
 def test_without_the_means_nothing_is_opened(program, monkeypatch):
     monkeypatch.setattr("gifthorse.isolated.NEEDED", NEEDED | {"gravity"})
-    with pytest.raises(UnsafeFileError, match="no means to keep a process from gravity, so it was not opened"):
+    with pytest.raises(UnsafeFileError, match="no means to limit gravity of a process, so it was not opened"):
         Isolated(program, (), Path("model.pt"))

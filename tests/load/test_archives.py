@@ -204,7 +204,7 @@ CASES = [
     (lambda: ready(ViT), "traced", (3, 32, 32)),
     (lambda: ready(ViT), "static", (3, 32, 32)),
     (lambda: ready(Encoder), "static", (3, 32, 32)),
-    (lambda: ready(Odds), "scripted", (3, 32, 32)),
+    (lambda: ready(Odds), "traced", (3, 32, 32)),
     (lambda: ready(Odds), "dynamic", (3, 32, 32)),
 ]
 NAMES = ["gtsrb", "mnist", "resnet", "resnet", "mobilenet", "mobilenet", "vit", "vit", "encoder", "odds", "odds"]

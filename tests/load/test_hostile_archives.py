@@ -78,13 +78,13 @@ class Evil(nn.Module):
             kept.append(torch.from_file(self.path, False, 8))
         elif self.kind == "loop":
             while self.kind == "loop":
-                kept[0] = state[0] + 1
+                kept[0] = state[0] + 1.0
         elif self.kind == "grow":
             while self.kind == "grow":
                 kept.append(torch.zeros([4194304]))
         elif self.kind == "talk":
             while self.kind == "talk":
-                print("gifts " * 10000)  # noqa: T201 - what TorchScript makes of it
+                print(kept)  # noqa: T201 - what TorchScript makes of it
 
 
 def evil(folder: Path, kind: str, path: str) -> Path:

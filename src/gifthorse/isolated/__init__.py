@@ -88,6 +88,8 @@ class Isolated:
     ) -> None:
         self.subject = subject
         self.limits = limits or Limits()
+        if not sys.platform.startswith("linux"):
+            self._refuse_to_open(NEEDED)
         self._folder = Path(tempfile.mkdtemp(prefix="gifthorse-"))
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
@@ -110,13 +112,16 @@ class Isolated:
         until = time.monotonic() + STARTING_SECONDS
         self._send(setup, b"", until)
         self.in_force: tuple[str, ...] = tuple(map(str, self._receive(until)[0].get("in_force", ())))
-        missing = sorted(NEEDED - set(self.in_force))
+        missing = NEEDED - set(self.in_force)
         if missing:
             self.close()
-            raise UnsafeFileError(
-                f"{subject} can run code when it is opened, and this system has no means to keep a process from "
-                f"{' and '.join(missing)}, so it was not opened; Linux 6.7 or later has (Landlock)"
-            )
+            self._refuse_to_open(missing)
+
+    def _refuse_to_open(self, missing: frozenset[str]) -> NoReturn:
+        raise UnsafeFileError(
+            f"{self.subject} can run code when it is opened, and this system has no means to limit "
+            f"{', '.join(sorted(missing))} of a process, so it was not opened; Linux 6.7 or later has (Landlock)"
+        )
 
     def ask(self, what: str, values: Mapping[str, Any], content: bytes = b"") -> tuple[Any, bytes]:
         """The answer of a function of the program: values, which can be anything that JSON has, and bytes.
@@ -126,6 +131,8 @@ class Isolated:
             ModelFileError: it crashed, hung, ran out of memory or raised an error.
             UnsupportedModelError: the program said so.
         """
+        if not self._end.alive:
+            raise ModelFileError(f"{self.subject}: the closed process in which it was opened has ended")
         until = time.monotonic() + self.limits.seconds
         self._send({"do": what, **values}, content, until)
         reply, answer = self._receive(until)

@@ -1,10 +1,11 @@
 """What TorchScript and torch.export archives have in common: a look before one is opened, and the process for it."""
 
+import math
 import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ PROGRAM: Final = Path(__file__).with_name("inside_torch.py")
 PACKAGES: Final = ("torch", "numpy", "safetensors", "sympy", "mpmath", "typing_extensions", "networkx", "jinja2")
 LIMITS: Final = Limits()
 SHOWN: Final = 3
+MOST_PIXELS: Final = 2**24
 
 
 def is_exported(names: list[str]) -> bool:
@@ -83,6 +85,12 @@ def original_in(process: Isolated, path: Path, least: int = 1, most: int | None 
         return answers
 
     return run
+
+
+def try_out(original: Original, shape: Sequence[int]) -> None:
+    """Run the file's own runtime once: what exhausts or crashes that process is not run outside of it."""
+    if math.prod(shape) <= MOST_PIXELS:
+        original(torch.rand(tuple(shape), generator=torch.Generator().manual_seed(0)))
 
 
 def with_members(template: Path, path: Path, members: Mapping[str, bytes]) -> None:

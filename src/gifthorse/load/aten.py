@@ -8,23 +8,14 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from ..errors import UnsupportedModelError
-from .aten_operators import UNPACKED, apply, base_name, is_in_place, is_known
+from ..errors import ModelFileError, UnsupportedModelError
+from .aten_layers import layers_of
+from .aten_operators import UNPACKED, apply, is_in_place, is_known
 from .fit import fill
-from .graph import Batch, Block, Constant, Graph, Node, Value
+from .graph import Batch, Block, Constant, Graph, Node, Value, known, plain_values
 
 SHOWN: Final = 5
-CONVOLUTIONS: Final = ("conv2d", "_convolution", "convolution")
-NORMS: Final = ("batch_norm",)
-UNKNOWN: Final = object()
 IN_TRAINING: Final = ("training", "train", "use_input_stats")
-
-
-class _BatchNorm(nn.BatchNorm2d):
-    """A graph does not say how many dimensions it is given."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        del input
 
 
 class _Part(nn.Module):
@@ -57,7 +48,7 @@ class Rebuilt(nn.Module):
         super().__init__()
         _check(graph, weights, constants, path)
         self.graph = graph
-        layers = dict(_layers(graph, weights))
+        layers = dict(layers_of(graph, weights))
         self._layers = {output: name for name, (_, outputs) in layers.items() for output in outputs}
         made: dict[int, nn.Parameter] = {}
         for name, tensor in weights.items():
@@ -83,7 +74,7 @@ class Rebuilt(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """What the graph gives for ``images``."""
         values: dict[str, Any] = {self.graph.input: images}
-        (output,) = self.run(self.graph.block, values, images)
+        output: Tensor = self.run(self.graph.block, values, images)[0]
         return output
 
     def run(self, block: Block, values: dict[str, Any], images: Tensor) -> list[Any]:
@@ -105,7 +96,10 @@ class Rebuilt(nn.Module):
             if isinstance(given, Tensor) and given.ndim == 0 and not given.is_floating_point():
                 given = given.item()  # a size, as it is written by tracing
         elif node.operator == "prim.If":
-            taken = node.blocks[0 if self.resolved(node.inputs["0"], values, images) is True else 1]
+            said = self.resolved(node.inputs["0"], values, images)
+            if not isinstance(said, bool) or len(node.blocks) != 2:
+                raise UnsupportedModelError("the network decides by values of the image which of its parts to run")
+            taken = node.blocks[0 if said else 1]
             values.update(zip(outputs, self.run(taken, values, images), strict=True))
             return
         elif node.operator == "prim.RaiseException":
@@ -165,7 +159,10 @@ def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, 
             f"{path}: the network does what cannot be rebuilt here: {named}{more}. Give its weights as a state dict, "
             "and its architecture"
         )
-    values = _constants(graph)
+    lost = next(_undefined(graph.block, {graph.input}), None)
+    if lost is not None:
+        raise ModelFileError(f"{path}: the network uses {lost[:80]!r} before anything has given it")
+    values = plain_values(graph)
     for node in graph.block.operators():
         if _trains(node, values):
             raise UnsupportedModelError(
@@ -181,28 +178,23 @@ def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, 
             raise UnsupportedModelError(f"{path}: the network uses a constant {missing[0][:80]!r}, which is not there")
 
 
-def _constants(graph: Graph) -> dict[str, Any]:
-    """The plain values that are written into a graph, by the names that they have there."""
-    constants: dict[str, Any] = {}
-    for node in graph.block.nodes:
-        if node.operator in {"constant", "prim.ListConstruct"}:
-            inputs = [_known(one, constants) for one in node.inputs.values()]
-            constants[str(node.outputs[0])] = inputs[0] if node.operator == "constant" else inputs
-    return constants
-
-
-def _known(value: object, constants: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    if isinstance(value, Value):
-        return constants.get(value.name, UNKNOWN)
-    if isinstance(value, list):
-        return [_known(one, constants) for one in value]
-    return value
+def _undefined(block: Block, defined: set[str]) -> Iterator[str]:
+    """Values that are used and not given; ``defined`` are those from outside."""
+    defined = set(defined)
+    for node in block.nodes:
+        inner = {name for one in node.blocks for name in one.used()}
+        yield from (name for name in node.used() if name not in defined and name not in inner)
+        for one in node.blocks:
+            yield from _undefined(one, defined)
+        for output in node.outputs:
+            defined |= set(output) if isinstance(output, tuple) else {output}
+    yield from (one.name for one in block.outputs if isinstance(one, Value) and one.name not in defined)
 
 
 def _trains(node: Node, constants: Mapping[str, Any]) -> bool:
-    share = _known(node.inputs.get("dropout_p"), constants)
+    share = known(node.inputs.get("dropout_p"), constants)
     return (isinstance(share, float) and share > 0) or any(
-        _known(node.inputs.get(name), constants) is True for name in IN_TRAINING
+        known(node.inputs.get(name), constants) is True for name in IN_TRAINING
     )
 
 
@@ -232,99 +224,3 @@ def _last_uses(block: Block) -> list[list[str]]:
         if name not in kept:
             freed[index].append(name)
     return freed
-
-
-def _layers(graph: Graph, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, tuple[nn.Module, list[str]]]]:
-    """Layers of torch by their names, and the values that they give: those that are nothing but such a layer.
-
-    Neurons are watched and silenced by hooks on layers, which a graph alone does not have.
-    """
-    constants = _constants(graph)
-    found: dict[str, list[tuple[Node, str, dict[str, Any]]]] = {}
-    turned: dict[str, str] = {}
-    attributes: dict[str, str] = {}
-    for node in graph.block.nodes:
-        if node.operator == "attribute":
-            attributes[str(node.outputs[0])] = str(node.inputs["name"])
-        elif base_name(node.operator) in {"t", "permute", "transpose"}:
-            source = next(iter(node.inputs.values()))
-            if (
-                isinstance(source, Value)
-                and len(weights.get(attributes.get(source.name, ""), torch.empty(0)).shape) == 2
-            ):
-                turned[str(node.outputs[0])] = attributes[source.name]
-        kind = base_name(node.operator)
-        if kind in {*CONVOLUTIONS, *NORMS, "linear", "addmm"} and len(node.outputs) == 1:
-            held = {
-                key: turned.get(one.name) if key == "mat2" else attributes.get(one.name)
-                for key, one in node.inputs.items()
-                if isinstance(one, Value)
-            }
-            weight = held.get("mat2" if kind == "addmm" else "weight")
-            if weight and weight.endswith(".weight"):
-                options = {key: _known(one, constants) for key, one in node.inputs.items()}
-                found.setdefault(weight.removesuffix(".weight"), []).append((node, kind, {**options, "held": held}))
-    for name, uses in found.items():
-        members = {one.removeprefix(f"{name}.") for one in weights if one.startswith(f"{name}.")}
-        made = [_layer(name, kind, options, members, weights) for _, kind, options in uses]
-        first = made[0]
-        if first is not None and all(one is not None and repr(one) == repr(first) for one in made):
-            yield name, (first, [str(node.outputs[0]) for node, _, _ in uses])
-
-
-def _layer(
-    name: str, kind: str, options: dict[str, Any], members: set[str], weights: Mapping[str, Tensor]
-) -> nn.Module | None:
-    """The layer, if the operation is nothing but that."""
-    held, weight = options["held"], weights[f"{name}.weight"]
-    bias = held.get("self" if kind == "addmm" else "bias")
-    has_bias = "bias" in members
-    if bias != (f"{name}.bias" if has_bias else None) or (not has_bias and options.get("bias") is not None):
-        return None
-    if kind in NORMS:
-        return _norm(name, options, members, weight)
-    if members - {"weight", "bias"}:
-        return None
-    if kind in CONVOLUTIONS:
-        return _convolution(options, weight, has_bias)
-    plain = weight.ndim == 2 and all(options.get(key, 1) == 1 for key in ("beta", "alpha"))
-    return nn.Linear(weight.shape[1], weight.shape[0], has_bias, device="meta") if plain else None
-
-
-def _convolution(options: dict[str, Any], weight: Tensor, has_bias: bool) -> nn.Module | None:
-    said = [options.get(key, usual) for key, usual in (("stride", 1), ("padding", 0), ("dilation", 1))]
-    groups = options.get("groups", 1)
-    plain = not options.get("transposed") and weight.ndim == 4 and isinstance(groups, int)
-    if not plain or not all(map(_is_sizes, said)):
-        return None
-    size = (weight.shape[2], weight.shape[3])
-    return nn.Conv2d(
-        weight.shape[1] * groups, weight.shape[0], size, *map(_pair, said), groups, has_bias, device="meta"
-    )
-
-
-def _norm(name: str, options: dict[str, Any], members: set[str], weight: Tensor) -> nn.Module | None:
-    held = options["held"]
-    wanted = {"weight", "bias", "running_mean", "running_var"}
-    if not wanted <= members <= wanted | {"num_batches_tracked"} or any(
-        held.get(key) != f"{name}.{key}" for key in wanted
-    ):
-        return None
-    eps, momentum = options.get("eps"), options.get("momentum")
-    if not isinstance(eps, float) or not isinstance(momentum, float):
-        return None
-    layer = _BatchNorm(len(weight), eps=eps, momentum=momentum)
-    if "num_batches_tracked" not in members:
-        layer.num_batches_tracked = None
-    return layer
-
-
-def _is_sizes(value: object) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return value == "same" or (len(values) in {1, 2} and all(isinstance(one, int) for one in values))
-
-
-def _pair(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, list):
-        return tuple(value) if len(value) == 2 else (value[0], value[0])
-    return value

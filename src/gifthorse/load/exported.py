@@ -8,7 +8,7 @@ from typing import Any, final
 from torch import Tensor
 
 from ..errors import ModelFileError, OptionError, UnsupportedModelError
-from .archives import is_exported, opened, original_in, refuse_unsafe, with_members
+from .archives import is_exported, opened, original_in, refuse_unsafe, try_out, with_members
 from .aten import Rebuilt
 from .exported_graph import NUMBER_FORMATS, exported_graph
 from .free_batch import freed
@@ -60,18 +60,21 @@ class TorchExport(Format):
             names = {str(one.inputs["name"]) for one in exported.graph.block.nodes if one.operator == "attribute"}
             beside = {name: tensor for name, tensor in held.items() if name in names and name not in weights}
             constants = {name: held[name] for name in exported.constants if name in held}
+        process = opened(path)
+        process.ask("open_exported", {}, path.read_bytes())
+        original = original_in(process, path, exported.least, exported.most)
+        shape = tuple(exported.least if one is None else one for one in exported.shape)
+        if None not in exported.shape[1:]:
+            try_out(original, shape)
         network = Rebuilt(exported.graph, weights, learnt, constants | beside, path)
         stated: dict[str, Any] = {}
-        shape = exported.shape
-        if len(shape) == 4 and None not in shape[1:]:
+        if len(shape) == 4 and None not in exported.shape[1:]:
             stated["input_shape"] = shape[1:]
             if shape[3] in {1, 3} and shape[1] not in {1, 3}:
                 stated |= {"layout": "nhwc", "input_shape": (shape[3], shape[1], shape[2])}
-        if shape[0] is not None and None not in shape:
-            network = freed(network, [one for one in shape if one is not None], path)
-        process = opened(path)
-        process.ask("open_exported", {}, path.read_bytes())
-        return Described(network, stated, original_in(process, path, exported.least, exported.most))
+        if None not in exported.shape:
+            network = freed(network, shape, path)
+        return Described(network, stated, original)
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """New numbers in a copy of the template; its graph is as it is there."""

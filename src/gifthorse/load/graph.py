@@ -1,7 +1,7 @@
 """A network as a list of operations of ATen: what a closed process hands back, or a file holds, read and checked."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -106,6 +106,29 @@ def _used(value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _used(one)
+
+
+UNKNOWN: Final = object()
+"""What is only known when the network runs."""
+
+
+def plain_values(graph: Graph) -> dict[str, Any]:
+    """The plain values that are written into a graph, by the names that they have there."""
+    constants: dict[str, Any] = {}
+    for node in graph.block.nodes:
+        if node.operator in {"constant", "prim.ListConstruct"}:
+            inputs = [known(one, constants) for one in node.inputs.values()]
+            constants[str(node.outputs[0])] = inputs[0] if node.operator == "constant" else inputs
+    return constants
+
+
+def known(value: object, constants: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """An input, where it is a plain value that ``plain_values`` has found; else ``UNKNOWN``."""
+    if isinstance(value, Value):
+        return constants.get(value.name, UNKNOWN)
+    if isinstance(value, list):
+        return [known(one, constants) for one in value]
+    return value
 
 
 def graph_of(described: object, path: Path) -> Graph:

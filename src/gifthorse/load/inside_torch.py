@@ -48,7 +48,7 @@ def open_torchscript(values: dict[str, Any], content: bytes) -> Answer:
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit itself is deprecated, and files of it are not
         module = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
     opened.append(module)
-    frozen = torch._C._freeze_module(module._c, [], True, True)  # type: ignore[attr-defined] # keeps the parameters
+    frozen = torch._C._freeze_module(module._c, [], True, True)  # keeps the parameters
     graph = frozen._get_method("forward").graph
     torch._C._jit_pass_inline(graph)
     torch._C._jit_pass_constant_propagation(graph)
@@ -86,7 +86,7 @@ def _given(inputs: Tensor, least: int) -> Tensor:
 
 def _block(block: Any, modules: dict[str, str], constants: dict[str, Tensor]) -> dict[str, Any]:  # noqa: ANN401
     """The nodes of a block, and what it gives; ``modules`` are the values that stand for parts of the network."""
-    nodes = []
+    nodes: list[dict[str, Any]] = []
     for node in block.nodes():
         if len(nodes) > MOST_NODES:
             raise Unsupported(f"has more than {MOST_NODES:,} operations")
@@ -114,7 +114,7 @@ def _block(block: Any, modules: dict[str, str], constants: dict[str, Tensor]) ->
     return {"nodes": nodes, "outputs": _values(block.outputs(), modules)}
 
 
-def _values(values: Iterable[Any], modules: dict[str, str]) -> list[Any]:
+def _values(values: Iterable[Any], modules: dict[str, str]) -> list[dict[str, str]]:
     names = [one.debugName() for one in values]
     if any(name in modules for name in names):
         raise Unsupported("hands a part of itself to an operation")

@@ -110,9 +110,7 @@ def tensors_in(content: bytes, folder: str) -> Any:  # noqa: ANN401 - whatever w
             _gather(name, values, stack)
         elif name in {"TUPLE1", "TUPLE2", "TUPLE3"}:
             count = int(name[-1])
-            values = tuple(stack[-count:])
-            del stack[-count:]
-            stack.append(values)
+            stack[-count:] = [tuple(stack[-count:])]
         elif name in _TWO:
             second = stack.pop()
             first = stack.pop()

@@ -7,7 +7,7 @@ from typing import Any, final
 from torch import Tensor
 
 from ..errors import ModelFileError, OptionError
-from .archives import opened, original_in, refuse_unsafe, tensors_of_answer, with_members
+from .archives import opened, original_in, refuse_unsafe, tensors_of_answer, try_out, with_members
 from .aten import Rebuilt
 from .free_batch import freed
 from .graph import graph_of
@@ -44,16 +44,19 @@ class TorchScript(Format):
         """The graph that the closed process hands back, with the numbers of the file in it."""
         weights = self.read(path)
         process = opened(path)
-        graph, content = process.ask("open_torchscript", {}, path.read_bytes())
-        learnt = graph.get("parameters", ()) if isinstance(graph, dict) else ()
-        parameters = frozenset(one for one in learnt if isinstance(one, str))
-        network = Rebuilt(graph_of(graph, path), weights, parameters, tensors_of_answer(content, path), path)
+        described, content = process.ask("open_torchscript", {}, path.read_bytes())
+        graph = graph_of(described, path)
+        learnt = frozenset(one for one in described.get("parameters", ()) if isinstance(one, str))
+        original = original_in(process, path)
         shape = _traced_shape(path)
+        if shape is not None:
+            try_out(original, shape)
+        network = Rebuilt(graph, weights, learnt, tensors_of_answer(content, path), path)
         stated: dict[str, Any] = {}
         if shape is not None and len(shape) == 4:
             stated["input_shape"] = shape[1:]
             network = freed(network, shape, path)
-        return Described(network, stated, original_in(process, path))
+        return Described(network, stated, original)
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """New numbers in a copy of the template; its program is as it is there."""
