@@ -49,14 +49,15 @@ def load_model(
     fallback_input_shape: tuple[int, int, int] | None = None,
     **options: Any,  # noqa: ANN401 - the fields of ModelSpec, checked by SpecOptions
 ) -> Classifier:
-    """Read a model file; no code that is in it is run.
+    """Read a model file; no code that is in it is run, but that of TorchScript and ``.pt2`` in a closed process.
 
     What is not stated in ``options`` is taken from the TOML beside the file (``model.pth.toml``), then from the
     built-in architecture or what the file itself states, then found out by running the network on a few random images.
     A network that the file describes is rebuilt from operations of torch, and compared with the format's own runtime.
 
     Args:
-        path: safetensors, a PyTorch state dict, or Keras ``.h5`` weights; known by its bytes.
+        path: safetensors, a PyTorch state dict, TorchScript, torch.export (``.pt2``), or Keras ``.h5`` weights; known
+            by its bytes.
         arch: a built-in name, or ``path/to/file.py:factory``, **which is run**: a function or class that takes no
             argument or the ``ModelSpec``, and returns the network. None takes the network that the file describes, and
             finds the built-in one that fits where it holds weights alone.

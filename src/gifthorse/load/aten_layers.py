@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .aten_operators import base_name
 from .graph import Graph, Node, Value, known, plain_values
 
-CONVOLUTIONS: Final = ("conv2d", "_convolution", "convolution")
+CONVOLUTIONS: Final = ("conv2d", "_convolution", "_convolution_mode", "convolution")
 NORMS: Final = ("batch_norm",)
 
 
@@ -112,7 +112,7 @@ def _norm(name: str, options: dict[str, Any], members: set[str], weight: Tensor)
 
 def _is_sizes(value: object) -> bool:
     values = value if isinstance(value, list) else [value]
-    return value == "same" or (len(values) in {1, 2} and all(isinstance(one, int) for one in values))
+    return value in ("same", "valid") or (len(values) in {1, 2} and all(isinstance(one, int) for one in values))
 
 
 def _pair(value: Any) -> Any:  # noqa: ANN401

@@ -17,7 +17,7 @@ def _names(text: str) -> frozenset[str]:
 
 TENSORS: Final = _names(
     """
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution linear addmm mm
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution _convolution_mode linear addmm mm
     matmul bmm baddbmm batch_norm instance_norm layer_norm group_norm rms_norm native_layer_norm native_group_norm
     _native_batch_norm_legit_no_training scaled_dot_product_attention local_response_norm
     max_pool1d max_pool2d max_pool3d max_pool2d_with_indices avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
@@ -69,7 +69,7 @@ _TYPES: Final = (
 
 def _plain_number(value: object) -> Any:  # noqa: ANN401
     if isinstance(value, Tensor):
-        raise UnsupportedModelError("the network reads single numbers out of tensors, which gradients cannot follow")
+        raise UnsupportedModelError("the network reads single values of the image, which gradients cannot follow")
     return value
 
 
@@ -185,7 +185,7 @@ def apply(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa
     if base in NUMBERS and not any(isinstance(one, Tensor) for one in values):
         return NUMBERS[base](*(one for key, one in arguments.items() if key not in {"alpha", "rounding_mode"}))
     if base in NUMBERS and base not in TENSORS:
-        raise UnsupportedModelError(f"the network does {name} with numbers of a tensor")
+        raise UnsupportedModelError(f"the network does {name} with values of the image, which gradients cannot follow")
     if base in OTHERWISE:
         count, function = OTHERWISE[base]
         return function(*values[:count])

@@ -3,6 +3,7 @@
 The opcodes are followed by a small machine that knows lists, dictionaries and tensors, and calls nothing.
 """
 
+import math
 import pickletools
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -54,7 +55,7 @@ class Place:
     def end(self) -> int:
         """Behind the last number, in numbers."""
         if 0 in self.size:
-            return 0
+            return self.offset
         return self.offset + 1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
 
     def in_storage(self, storage: Tensor, name: str, path: Path) -> Tensor:
@@ -245,15 +246,11 @@ class Numbers:
         found: dict[Place, Tensor] = {}
         for name, place in places.items():
             if place not in found:
-                size = sum(map(len, self._read.values()))
-                count = 1
-                for one in place.size:
-                    count *= one
-                if count * place.dtype.itemsize > MOST_BYTES or size > MOST_BYTES:
-                    raise ModelFileError(f"{self.path}: {name} is of {place.size}, which is too large")
-                if count > max(place.end, 0):  # a few bytes may be declared to be a tensor of any size
+                tensor = place.in_storage(self._storage(place), name, self.path)
+                if math.prod(place.size) > place.end - place.offset:
+                    # A few bytes may be declared to be a tensor of any size.
                     raise UnsupportedModelError(f"{self.path}: {name} uses the same numbers many times over")
-                found[place] = place.in_storage(self._storage(place), name, self.path).clone()
+                found[place] = tensor.clone()
         return {name: found[place] for name, place in places.items()}
 
     def changed(self, places: Mapping[str, Place], weights: Mapping[str, Tensor]) -> dict[str, bytes]:
