@@ -16,6 +16,7 @@ from ..files import whole_file, whole_folder
 from ..provenance.hashes import sha256
 from ..provenance.manifest import folder_sha256, parts_of
 from .caffe import Caffe
+from .exported import TorchExport
 from .fit import paired_names, tensors_of
 from .foreign import READ, SAVED_MODEL, refuse_foreign
 from .interface import Described, Format, Original
@@ -28,6 +29,7 @@ from .probe import probed
 from .safetensors import SafeTensors
 from .spec_file import SpecOptions, checked, merged, read_spec, spec_path, write_spec
 from .state_dict import StateDict
+from .torchscript import TorchScript
 from .transformers import Transformers
 from .user_code import TIMM
 
@@ -43,6 +45,8 @@ FORMATS: dict[str, Format] = {
     "onnx": Onnx(),
     "safetensors": SafeTensors(),
     "state-dict": StateDict(),
+    "torch-export": TorchExport(),
+    "torchscript": TorchScript(),
 }
 FOLDERS: dict[str, Format] = {"transformers": Transformers()}
 """Formats whose models are folders; each describes its network itself."""
@@ -56,7 +60,7 @@ def load_model(
     fallback_input_shape: tuple[int, int, int] | None = None,
     **options: Any,  # noqa: ANN401 - the fields of ModelSpec, checked by SpecOptions
 ) -> Classifier:
-    """Read a model file; no code that is in it is run.
+    """Read a model file; no code that is in it is run, but that of TorchScript and ``.pt2`` in a closed process.
 
     What is not stated in ``options`` is taken from the TOML beside the file (``model.pth.toml``), then from the
     built-in architecture or what the file itself states, then found out by running the network on a few random images.

@@ -4,12 +4,15 @@ import mmap
 from pathlib import Path
 from typing import NoReturn
 
-from ..errors import ModelFileError, UnsafeFileError
+from ..errors import ModelFileError
 from ..provenance.pickles import scan_pickle
 from .interface import head
-from .state_dict import WAY_OUT, ZIP_MAGIC, is_torchscript, refuse_code, zip_names
+from .state_dict import WAY_OUT, ZIP_MAGIC, refuse_code, zip_names
 
-READ = "safetensors files, PyTorch state dicts, ONNX files, Keras .keras and .h5 files and Caffe models are read"
+READ = (
+    "safetensors files, PyTorch state dicts, TorchScript, torch.export (.pt2), ONNX files, Keras .keras and .h5 files "
+    "and Caffe models are read"
+)
 CONVERT = f"save its weights as safetensors or as a PyTorch state dict ({READ})"
 
 SAVED_MODEL = (
@@ -35,7 +38,6 @@ def refuse_foreign(path: Path) -> NoReturn:
     """Say why a file that no format recognises is not read.
 
     Raises:
-        UnsafeFileError: opening it can run code.
         ModelFileError: it is something else, or damaged.
     """
     start = head(path, 600)
@@ -65,15 +67,6 @@ def refuse_foreign(path: Path) -> NoReturn:
 
 def _refuse_zip(path: Path) -> NoReturn:
     names = zip_names(path)
-    inner = {name.partition("/")[2] for name in names}
-    if is_torchscript(names):
-        raise UnsafeFileError(
-            f"{path} is a TorchScript archive: opening it can run code and write files, so it was not opened; {WAY_OUT}"
-        )
-    if "archive_format" in inner or any(name.endswith("serialized_exported_program.json") for name in names):
-        raise UnsafeFileError(
-            f"{path} is a torch.export archive (.pt2): opening it can run code, so it was not opened; {WAY_OUT}"
-        )
     if not names:
         raise ModelFileError(f"{path}: the archive is damaged or incomplete; fetch or save it again")
     if "config.json" in names:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.model import Classifier, ModelSpec, Origin
-from ..errors import ArchitectureError, OptionError, UnsupportedModelError
+from ..errors import ArchitectureError, GiftHorseError, OptionError, UnsupportedModelError
 
 IMAGES = 4
 SUM_TOLERANCE = 1e-4
@@ -59,6 +59,8 @@ def _run(model: Classifier, origin: Origin) -> Tensor:
         with torch.no_grad(), _random_state(model.device):
             images = torch.rand(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
             outputs = model(images.to(model.device))
+    except GiftHorseError:  # a network that was rebuilt from a file says itself what it cannot do
+        raise
     except Exception as error:
         size = "×".join(map(str, shape))
         raise ArchitectureError(

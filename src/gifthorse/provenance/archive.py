@@ -33,12 +33,21 @@ TORCH_CODE: Final = {
     r"\btorch\.save\(|\baten::save\b|ops\.aten\.save\b": "writes a file",
     r"\bfrom_file\(|\baten::from_file\b": "reads a file",
     r"def __setstate__\(": "runs when the file is opened",
+    r"\bops\.(?!aten\.|prim\.)\w+\.\w+": "calls what is no part of torch",
+    r"\bops\.prim\.rpc\w*": "reaches other machines",
 }
 TORCHSCRIPT = ("__torch__.", "torch.jit._pickle.")
 """Where what TorchScript's own pickles look up is from: the archive itself, and lists of numbers."""
 KERAS = ("config.json", "model.weights.h5")
 MOST_JSON = 2**26  # bytes, of which Python makes objects that are larger by far
 RUNNING = ("TorchScript archive", "torch.export archive")
+COMPILED = "__torch__.torch.classes."
+"""Classes whose state is restored by compiled code that is not in the archive."""
+EXPORTED_NUMBERS = re.compile(r"[^/]+/data/(weights/weight|constants/tensor)_\d+")
+EXPORTED_NOTES = re.compile(r"[^/]+/(archive_format|archive_version|byteorder|version|\.data/\w+|extra/.+)")
+EXPORTED_PROGRAMS = re.compile(r"[^/]+/data/(aotinductor|executorch|mtia)/")
+EXPORTED_TARGET = re.compile(r"torch\.ops\.\w+\.\w+(\.\w+)?|torch\.sym_\w+|_operator\.\w+|math\.\w+")
+MOST_PICKLES = 100
 LONGEST_FORMULA = 2000
 _FORMULAS = frozenset(
     """
@@ -211,7 +220,8 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
     if entry.flag_bits & 1:
         look.miss("the member is encrypted", place)
         return
-    if look.kind in ("PyTorch file", "TorchScript archive") and name.parts[1:2] in (("data",), ("constants",)):
+    exported = look.kind == "torch.export archive" and deeper == DEEPEST
+    if _is_numbers(name, look, exported=exported):
         with archive.open(entry) as opened:  # what torch reads as numbers, whatever it looks like
             while opened.read(CHUNK):  # to the end, where their checksum is compared
                 pass
@@ -219,10 +229,13 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
     if entry.file_size > MOST_MEMBER:
         look.miss(f"a member of {entry.file_size:,} bytes is not read", place)
         return
-    _content(archive.read(entry), name, look, place, deeper)
+    strange = exported and not EXPORTED_NOTES.fullmatch(entry.filename)
+    _content(archive.read(entry), name, look, place, deeper, strange=strange)
 
 
-def _content(content: bytes, name: PurePosixPath, look: Look, place: str, deeper: int) -> None:
+def _content(
+    content: bytes, name: PurePosixPath, look: Look, place: str, deeper: int, *, strange: bool = False
+) -> None:
     """Look into a member by its first bytes where they tell, else by its name."""
     start = content[:12]
     if start[:4] == b"PK\x03\x04":
@@ -240,14 +253,37 @@ def _content(content: bytes, name: PurePosixPath, look: Look, place: str, deeper
         _json(content, look, place)
     elif name.suffix == ".py":
         _code(content, look, place)
+    elif strange:
+        _pickles(content, look, place)
     else:
         _pickle(content, look, place, named=name.suffix.lower() in PICKLES)
+
+
+def _is_numbers(name: PurePosixPath, look: Look, *, exported: bool) -> bool:
+    if exported:
+        return EXPORTED_NUMBERS.fullmatch(str(name)) is not None
+    own = look.kind in ("PyTorch file", "TorchScript archive") and name.parts[1:2] in (("data",), ("constants",))
+    return own and name.suffix.lower() not in (*PICKLES, ".py")
+
+
+def _pickles(content: bytes, look: Look, place: str) -> None:
+    """A file of torch before its zip format: one pickle after the other, and numbers that nobody tells apart."""
+    if content[:4] == b"\x7fELF" or EXPORTED_PROGRAMS.match(place):
+        look.find("GH110", "this is compiled code, which can run when the archive is opened", place)
+        return
+    stream = io.BytesIO(content)
+    scans = [scan_pickle(stream)]
+    while scans[-1].complete and stream.tell() < len(content) and len(scans) < MOST_PICKLES:
+        scans.append(scan_pickle(stream))
+    look.judge(scans, place)
+    look.miss("this is no zip archive, as torch.export writes it, and was not looked into to its end", place)
 
 
 def _pickle(content: bytes, look: Look, place: str, *, named: bool) -> None:
     scan = scan_pickle(io.BytesIO(content))
     if look.kind == "TorchScript archive":
-        scan = replace(scan, names=tuple(name for name in scan.names if not name.startswith(TORCHSCRIPT)))
+        names = (name for name in scan.names if not name.startswith(TORCHSCRIPT) or name.startswith(COMPILED))
+        scan = replace(scan, names=tuple(names))
     if named or (scan.complete and scan.names):
         look.judge([scan], place)
     if named and not scan.complete:
@@ -286,10 +322,35 @@ def _json(content: bytes, look: Look, place: str) -> None:
     if look.kind == "Keras archive" and place == "config.json":
         keras_config.look_at(values, look, place)
     elif look.kind == "torch.export archive":
-        for text in _expressions(values):
-            if not _is_formula(text):
-                shown = text if len(text) <= 80 else text[:80] + "…"
-                look.find("GH110", f"expr_str is evaluated when the file is opened, and is no formula: {shown}", place)
+        _look_at_program(values, look, place)
+
+
+def _look_at_program(values: object, look: Look, place: str) -> None:
+    """What torch's reader of exported programs evaluates, looks up or unpickles."""
+    found = _named(values)
+    for text in found["expr_str"]:
+        if not _is_formula(text):
+            look.find("GH110", f"expr_str is evaluated when the file is opened, and is no formula: {_cut(text)}", place)
+    for text in found["guards_code"]:
+        if not _is_guard(text):
+            look.find("GH110", f"guards_code is run as Python code, and is no comparison of sizes: {_cut(text)}", place)
+    for text in (*found["target"], *found["as_operator"]):
+        if not EXPORTED_TARGET.fullmatch(text):
+            look.find("GH110", f"the program calls what is no operation of torch: {_cut(text)}", place)
+    if "True" in found["use_pickle"]:
+        look.find("GH111", "numbers are kept as pickles, which torch opens with all that they call", place)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else text[:80] + "…"
+
+
+def _is_guard(text: str) -> bool:
+    """Whether it does nothing but compare sizes of inputs, such as ``L['x'].size()[0] >= 2``."""
+    rest = re.sub(r"\bL(\['\w+'\]|\[\d+\])+(\.(size|stride|storage_offset)\(\)(\[\d+\])?|\.(ndim|dtype))?", "0", text)
+    return (
+        len(text) <= LONGEST_FORMULA and re.fullmatch(r"([\d\s()<>=!+*/%.-]|\band\b|\bor\b|\bnot\b)+", rest) is not None
+    )
 
 
 def _is_formula(text: str) -> bool:
@@ -306,13 +367,18 @@ def _is_formula(text: str) -> bool:
     )
 
 
-def _expressions(values: object) -> list[str]:
-    """Every ``expr_str`` in the JSON of an exported program."""
-    found, waiting = [], [values]
+def _named(values: object) -> dict[str, list[str]]:
+    """The texts in the JSON of an exported program that stand under names which its reader does something with."""
+    found: dict[str, list[str]] = {
+        name: [] for name in ("expr_str", "guards_code", "target", "as_operator", "use_pickle")
+    }
+    waiting = [values]
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
-            found += [str(value) for key, value in one.items() if key == "expr_str"]
+            for key, value in one.items():
+                if key in found:
+                    found[key] += map(str, value if isinstance(value, list) else [value])
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one

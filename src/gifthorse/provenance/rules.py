@@ -210,6 +210,17 @@ RULES: Final = (
         "3.0",
     ),
     Rule(
+        "GH118",
+        "MisbehavesWhenOpened",
+        "error",
+        False,
+        "Opened in a closed process, the file did what no model needs.",
+        "It crashed the process, did not come to an end, ran out of memory, or reached for files or the network. The "
+        "process is one with nothing to lose; nothing else was touched.",
+        "Do not open the file elsewhere. Ask its maker for the weights alone, as safetensors.",
+        "8.0",
+    ),
+    Rule(
         "GH120",
         "CustomLayer",
         "warning",

@@ -1,0 +1,226 @@
+"""A network rebuilt from its graph: differentiable, and with its convolutions and dense layers as layers of torch."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelFileError, UnsupportedModelError
+from .aten_layers import layers_of
+from .aten_operators import UNPACKED, apply, is_in_place, is_known
+from .fit import fill
+from .graph import Batch, Block, Constant, Graph, Node, Value, known, plain_values
+
+SHOWN: Final = 5
+IN_TRAINING: Final = ("training", "train", "use_input_stats")
+
+
+class _Part(nn.Module):
+    """What has no operation of its own, but holds weights or parts."""
+
+
+@final
+class Rebuilt(nn.Module):
+    """Runs a graph.
+
+    Args:
+        graph: whose attributes are names of ``weights``, and whose constants are names of ``constants``.
+        weights: by their names in the file.
+        parameters: the names of those that are learnt.
+        constants: tensors that are no weights.
+        path: of the file, for messages.
+
+    Raises:
+        UnsupportedModelError: an operation that is not known here, or that belongs to training; NaN weights.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Mapping[str, Tensor],
+        parameters: frozenset[str],
+        constants: Mapping[str, Tensor],
+        path: Path,
+    ) -> None:
+        super().__init__()
+        _check(graph, weights, constants, path)
+        self.graph = graph
+        layers = dict(layers_of(graph, weights))
+        self._layers = {output: name for name, (_, outputs) in layers.items() for output in outputs}
+        made: dict[int, nn.Parameter] = {}
+        for name, tensor in weights.items():
+            *above, last = name.split(".")
+            owner = _owner(self, above, {name: layer for name, (layer, _) in layers.items()})
+            like = torch.empty_like(tensor, dtype=torch.float32 if tensor.is_floating_point() else tensor.dtype)
+            if id(tensor) in made:  # a file can hold a tensor once, under several names
+                owner._parameters[last] = made[id(tensor)]
+            elif last in owner._parameters or (name in parameters and tensor.is_floating_point()):
+                owner._parameters[last] = made[id(tensor)] = nn.Parameter(like)
+            else:
+                owner._buffers.pop(last, None)
+                owner.register_buffer(last, like)
+        for name, tensor in constants.items():
+            self.register_buffer(
+                _held(name), tensor.float() if tensor.is_floating_point() else tensor, persistent=False
+            )
+        self._beside = constants.keys() - weights.keys()
+        self._last_uses = _last_uses(graph.block)
+        fill(self, weights, by_order=False, path=path, arch="its own graph")
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the graph gives for ``images``."""
+        values: dict[str, Any] = {self.graph.input: images}
+        output: Tensor = self.run(self.graph.block, values, images)[0]
+        return output
+
+    def run(self, block: Block, values: dict[str, Any], images: Tensor) -> list[Any]:
+        """Run a block; ``values`` by name are added to."""
+        for index, node in enumerate(block.nodes):
+            self.step(node, values, images)
+            if block is self.graph.block:
+                for name in self._last_uses[index]:
+                    values.pop(name, None)
+        return [self.resolved(one, values, images) for one in block.outputs]
+
+    def step(self, node: Node, values: dict[str, Any], images: Tensor) -> None:
+        """Run one operation."""
+        outputs = node.outputs
+        if node.operator == "attribute":
+            given: Any = self.named(node.inputs["name"])
+        elif node.operator == "constant":
+            given = self.resolved(node.inputs["value"], values, images)
+            if isinstance(given, Tensor) and given.ndim == 0 and not given.is_floating_point():
+                given = given.item()  # a size, as it is written by tracing
+        elif node.operator == "prim.If":
+            said = self.resolved(node.inputs["0"], values, images)
+            if not isinstance(said, bool) or len(node.blocks) != 2:
+                raise UnsupportedModelError("the network decides by values of the image which of its parts to run")
+            taken = node.blocks[0 if said else 1]
+            values.update(zip(outputs, self.run(taken, values, images), strict=True))
+            return
+        elif node.operator == "prim.RaiseException":
+            raise ValueError(str(self.resolved(node.inputs["0"], values, images))[:200])
+        else:
+            arguments = {name: self.resolved(one, values, images) for name, one in node.inputs.items()}
+            layer = self._layers.get(outputs[0]) if outputs and isinstance(outputs[0], str) else None
+            if layer is not None:
+                given = self.get_submodule(layer)(arguments.get("input", arguments.get("mat1")))
+            elif node.operator in UNPACKED:
+                values.update(zip(outputs, arguments["0"], strict=True))
+                return
+            else:
+                given = apply(node.operator, arguments, images)
+        _store(outputs, given, values)
+        if is_in_place(node.operator):
+            changed = next(iter(node.inputs.values()))
+            if isinstance(changed, Value):
+                values[changed.name] = given
+
+    def resolved(self, value: Any, values: Mapping[str, Any], images: Tensor) -> Any:  # noqa: ANN401
+        """An input of a node as an operator is given it."""
+        if isinstance(value, Value):
+            return values[value.name]
+        if isinstance(value, Batch):
+            return value.factor * len(images)
+        if isinstance(value, Constant):
+            return getattr(self, _held(value.name))
+        if isinstance(value, list):
+            return [self.resolved(one, values, images) for one in value]
+        return value
+
+    def named(self, name: str) -> Tensor:
+        """A weight by its name."""
+        if name in self._beside:
+            return self._buffers[_held(name)]  # type: ignore[return-value] # it was put there as a tensor
+        *above, last = name.split(".")
+        found: Tensor = getattr(self.get_submodule(".".join(above)), last)
+        return found
+
+
+def _store(outputs: tuple[Any, ...], given: Any, values: dict[str, Any]) -> None:  # noqa: ANN401
+    if len(outputs) == 1 and isinstance(outputs[0], tuple):
+        values.update(zip(outputs[0], given, strict=True))
+    elif len(outputs) == 1:
+        values[outputs[0]] = given
+    elif outputs:
+        values.update(zip(outputs, given, strict=True))
+
+
+def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, Tensor], path: Path) -> None:
+    unknown = Counter(one.operator for one in graph.block.operators() if not is_known(one.operator))
+    if unknown:
+        named = ", ".join(f"{name} ({count}×)" for name, count in unknown.most_common(SHOWN))
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        raise UnsupportedModelError(
+            f"{path}: the network does what cannot be rebuilt here: {named}{more}. Give its weights as a state dict, "
+            "and its architecture"
+        )
+    lost = next(_undefined(graph.block, {graph.input}), None)
+    if lost is not None:
+        raise ModelFileError(f"{path}: the network uses {lost[:80]!r} before anything has given it")
+    values = plain_values(graph)
+    for node in graph.block.operators():
+        if _trains(node, values):
+            raise UnsupportedModelError(
+                f"{path} was exported in training mode ({node.operator}); call the model's eval() and export it again"
+            )
+        name = node.inputs.get("name")
+        if node.operator == "attribute" and name not in weights and name not in constants:
+            raise UnsupportedModelError(
+                f"{path}: the network uses {str(name)[:80]!r}, which is no weight that the file holds"
+            )
+        missing = [one.name for one in node.inputs.values() if isinstance(one, Constant) and one.name not in constants]
+        if missing:
+            raise UnsupportedModelError(f"{path}: the network uses a constant {missing[0][:80]!r}, which is not there")
+
+
+def _undefined(block: Block, defined: set[str]) -> Iterator[str]:
+    """Values that are used and not given; ``defined`` are those from outside."""
+    defined = set(defined)
+    for node in block.nodes:
+        inner = {name for one in node.blocks for name in one.used()}
+        yield from (name for name in node.used() if name not in defined and name not in inner)
+        for one in node.blocks:
+            yield from _undefined(one, defined)
+        for output in node.outputs:
+            defined |= set(output) if isinstance(output, tuple) else {output}
+    yield from (one.name for one in block.outputs if isinstance(one, Value) and one.name not in defined)
+
+
+def _trains(node: Node, constants: Mapping[str, Any]) -> bool:
+    share = known(node.inputs.get("dropout_p"), constants)
+    return (isinstance(share, float) and share > 0) or any(
+        known(node.inputs.get(name), constants) is True for name in IN_TRAINING
+    )
+
+
+def _held(name: str) -> str:
+    return f"_held_{name.replace('.', '_')}"
+
+
+def _owner(network: nn.Module, above: list[str], layers: Mapping[str, nn.Module]) -> nn.Module:
+    """The part of that name, which is made if it is not there."""
+    for index, name in enumerate(above):
+        if name not in network._modules:
+            network.add_module(name, layers.get(".".join(above[: index + 1])) or _Part())
+        found = network._modules[name]
+        assert found is not None
+        network = found
+    return network
+
+
+def _last_uses(block: Block) -> list[list[str]]:
+    """For each node, the values that nothing behind it needs."""
+    last: dict[str, int] = {}
+    for index, node in enumerate(block.nodes):
+        last |= dict.fromkeys(node.used(), index)
+    kept = {one.name for one in block.outputs if isinstance(one, Value)}
+    freed: list[list[str]] = [[] for _ in block.nodes]
+    for name, index in last.items():
+        if name not in kept:
+            freed[index].append(name)
+    return freed

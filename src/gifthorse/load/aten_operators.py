@@ -1,0 +1,224 @@
+"""The operators of ATen from which a network can be rebuilt: what classifiers use, and nothing else."""
+
+import operator
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from ..errors import UnsupportedModelError
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+TENSORS: Final = _names(
+    """
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution _convolution_mode linear addmm mm
+    matmul bmm baddbmm batch_norm instance_norm layer_norm group_norm rms_norm native_layer_norm native_group_norm
+    _native_batch_norm_legit_no_training scaled_dot_product_attention local_response_norm
+    max_pool1d max_pool2d max_pool3d max_pool2d_with_indices avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
+    adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d
+    relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh softplus tanh sigmoid
+    log_sigmoid glu threshold clamp clamp_min clamp_max log_softmax _log_softmax
+    reshape flatten unflatten permute transpose t squeeze unsqueeze expand expand_as view_as
+    reshape_as repeat repeat_interleave tile cat concat stack chunk split split_with_sizes unbind slice select narrow
+    flip roll movedim swapaxes numpy_T
+    mean sum amax amin max min var std norm linalg_vector_norm logsumexp cumsum
+    add sub rsub mul div reciprocal neg exp log log1p sqrt rsqrt pow square abs erf maximum minimum addcmul addcdiv lerp
+    sin cos einsum outer
+    pad constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d upsample_nearest2d
+    _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d pixel_shuffle pixel_unshuffle channel_shuffle
+    native_channel_shuffle im2col
+    where masked_fill eq ne lt le gt ge logical_not logical_and logical_or embedding index_select
+    arange zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor
+    type_as _to_copy to
+    """
+)
+"""By their base names, in all their overloads; in place (``relu_``) they are done as if they were not."""
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401
+    return value
+
+
+SAME: Final = _names("alias detach lift_fresh lift_fresh_copy lift dropout feature_dropout alpha_dropout")
+"""What leaves the numbers as they are in eval mode. Gradients are let through where the file would stop them."""
+NOTHING: Final = _names("_assert_tensor_metadata _assert_scalar sym_constrain_range_for_size sym_constrain_range warn")
+OTHERWISE: Final[Mapping[str, tuple[int, Callable[..., Any]]]] = {
+    **dict.fromkeys(SAME, (1, _same)),
+    **dict.fromkeys(NOTHING, (0, lambda: None)),
+    **dict.fromkeys(("softmax", "_softmax"), (2, torch.softmax)),  # by the name that a final softmax is known by
+    **dict.fromkeys(("contiguous", "clone"), (1, Tensor.contiguous)),
+    # Which takes numbers that lie in any order, as those of a network that was moved may.
+    **dict.fromkeys(("view", "_unsafe_view"), (2, Tensor.reshape)),
+}
+"""What is done by another function, of so many of the arguments."""
+PLACED: Final = ("device", "layout", "pin_memory", "memory_format", "non_blocking", "copy")
+"""Parameters that say where numbers lie, which is for the user to say."""
+
+_TYPES: Final = (
+    torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64,
+    torch.complex32, torch.complex64, torch.complex128, torch.bool, None, None, None, torch.bfloat16,
+)  # fmt: skip
+"""Number formats by the numbers that ATen has for them."""
+
+
+def _plain_number(value: object) -> Any:  # noqa: ANN401
+    if isinstance(value, Tensor):
+        raise UnsupportedModelError("the network reads single values of the image, which gradients cannot follow")
+    return value
+
+
+def _size(tensor: Tensor, dim: int | None = None) -> Any:  # noqa: ANN401
+    return list(tensor.shape) if dim is None else tensor.shape[dim]
+
+
+def _appended(values: list[Any], value: object) -> list[Any]:
+    values.append(value)
+    return values
+
+
+NUMBERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "floordiv": operator.floordiv,
+    "floor_divide": operator.floordiv,
+    "div": operator.truediv,
+    "truediv": operator.truediv,
+    "remainder": operator.mod,
+    "mod": operator.mod,
+    "neg": operator.neg,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "min": min,
+    "max": max,
+    "__not__": operator.not_,
+    "not_": operator.not_,
+    "__and__": lambda one, other: one and other,
+    "__or__": lambda one, other: one or other,
+    "__is__": operator.is_,
+    "__isnot__": operator.is_not,
+    "Int": lambda value: int(_plain_number(value)),
+    "Float": lambda value: float(_plain_number(value)),
+    "Bool": lambda value: bool(_plain_number(value)),
+    "IntImplicit": _plain_number,
+    "FloatImplicit": _plain_number,
+    "ScalarImplicit": _plain_number,
+}
+"""Arithmetic with sizes, where no argument is a tensor."""
+
+LISTS: Final[Mapping[str, Callable[..., Any]]] = {
+    "__getitem__": operator.getitem,
+    "getitem": operator.getitem,
+    "len": len,
+    "append": _appended,
+    "size": _size,
+    "sym_size": _size,
+    "dim": lambda tensor: tensor.ndim,
+    "numel": lambda tensor: tensor.numel(),
+    "sym_numel": lambda tensor: tensor.numel(),
+    "is_floating_point": lambda tensor: tensor.is_floating_point(),
+}
+
+PRIMITIVES: Final[Mapping[str, Callable[..., Any]]] = {
+    "prim.ListConstruct": lambda *values: list(values),
+    "prim.TupleConstruct": lambda *values: list(values),
+    "prim.NumToTensor": _plain_number,
+    "prim.unchecked_cast": lambda value: value,
+    "prim.Uninitialized": lambda: None,
+    "prim.min": min,
+    "prim.max": max,
+}
+UNPACKED: Final = ("prim.ListUnpack", "prim.TupleUnpack")
+
+
+def base_name(name: str) -> str:
+    """``aten.add_.Tensor`` as ``add``."""
+    parts = name.split(".")
+    base = parts[1] if len(parts) > 1 else name
+    return base if base.startswith("__") or not base.endswith("_") or base == "not_" else base[:-1]
+
+
+def is_in_place(name: str) -> bool:
+    """Whether the operator changes its first argument."""
+    base = name.split(".")[1] if "." in name else name
+    return base.endswith("_") and not base.startswith("__") and base != "not_"
+
+
+def is_known(name: str) -> bool:
+    """Whether a network with this operator can be rebuilt."""
+    if name in PRIMITIVES or name in UNPACKED or name in {"prim.If", "prim.RaiseException", "attribute", "constant"}:
+        return True
+    if name.startswith("_operator."):
+        return base_name(name) in NUMBERS or base_name(name) in LISTS
+    base = base_name(name)
+    if not name.startswith("aten."):
+        return False
+    if base in TENSORS:
+        return _overload(name) is not None or base in NUMBERS
+    return any(base in known for known in (NUMBERS, LISTS, OTHERWISE))
+
+
+def apply(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa: ANN401
+    """What the operator gives.
+
+    Args:
+        name: for which ``is_known`` holds.
+        arguments: by the names of its parameters.
+        like: whose number format and place the network's own numbers have.
+
+    Raises:
+        UnsupportedModelError: it reads a number out of a tensor.
+    """
+    values, base = list(arguments.values()), base_name(name)
+    if name in PRIMITIVES or base in LISTS:
+        return (PRIMITIVES.get(name) or LISTS[base])(*values)
+    if base in NUMBERS and not any(isinstance(one, Tensor) for one in values):
+        return NUMBERS[base](*(one for key, one in arguments.items() if key not in {"alpha", "rounding_mode"}))
+    if base in NUMBERS and base not in TENSORS:
+        raise UnsupportedModelError(f"the network does {name} with values of the image, which gradients cannot follow")
+    if base in OTHERWISE:
+        count, function = OTHERWISE[base]
+        return function(*values[:count])
+    return _called(name, arguments, like)
+
+
+def _called(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa: ANN401
+    overload = _overload(name)
+    assert overload is not None
+    wanted = {one.name: str(one.type) for one in overload._schema.arguments}
+    given = {key: value for key, value in arguments.items() if key not in PLACED}
+    for key, value in given.items():
+        if wanted.get(key) == "Tensor" and isinstance(value, int | float):
+            given[key] = torch.tensor(value, device=like.device)
+    if "dtype" in given:
+        given["dtype"] = _number_format(given["dtype"], like)
+    if "device" in wanted:
+        given["device"] = like.device
+    return overload(**given)
+
+
+@cache
+def _overload(name: str) -> Any:  # noqa: ANN401
+    parts = name.split(".")
+    packet = getattr(torch.ops.aten, base_name(name), None)
+    return getattr(packet, parts[2] if len(parts) > 2 else "default", None)
+
+
+def _number_format(said: object, like: Tensor) -> torch.dtype | None:
+    """Floating point is whatever the network is in; other number formats are as they are said to be."""
+    named = _TYPES[said] if isinstance(said, int) and 0 <= said < len(_TYPES) else said
+    if isinstance(named, str):
+        named = getattr(torch, named, None)
+    if not isinstance(named, torch.dtype):
+        return None
+    return like.dtype if named.is_floating_point else named

@@ -1,0 +1,286 @@
+"""Where in an archive of torch the numbers of its tensors lie: read from its pickles as data, without unpickling them.
+
+The opcodes are followed by a small machine that knows lists, dictionaries and tensors, and calls nothing.
+"""
+
+import math
+import pickletools
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelFileError, UnsupportedModelError
+
+MOST_PARTS: Final = 100_000
+MOST_BYTES: Final = 2**31
+_FORMATS: Final = {
+    "Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16,
+    "Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8,
+    "Bool": torch.bool,
+}  # fmt: skip
+NAMED_FORMATS: Final = {str(one).removeprefix("torch."): one for one in _FORMATS.values()}
+"""By their names, the number formats that are read."""
+_THROUGH: Final = tuple(
+    f"torch.jit._pickle.{name}"
+    for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag")
+)
+"""Functions of TorchScript's pickles that give their first argument."""
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """Where the numbers of a tensor are, and how they are laid out there.
+
+    Attributes:
+        member: of the archive, behind its folder.
+        dtype: number format.
+        offset: of the first number, in numbers.
+        size: of the tensor.
+        stride: in numbers.
+    """
+
+    member: str
+    dtype: torch.dtype
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """Behind the last number, in numbers."""
+        if 0 in self.size:
+            return self.offset
+        return self.offset + 1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
+
+    def in_storage(self, storage: Tensor, name: str, path: Path) -> Tensor:
+        """The tensor in all numbers of its member.
+
+        Raises:
+            ModelFileError: it reaches out of them.
+        """
+        plain = all(isinstance(one, int) and one >= 0 for one in (*self.size, *self.stride, self.offset))
+        if not plain or len(self.size) != len(self.stride) or self.end > len(storage):
+            raise ModelFileError(f"{path}: {name} is larger than the numbers that the file holds for it; save it again")
+        return storage.as_strided(self.size, self.stride, self.offset)
+
+
+@final
+@dataclass
+class Part:
+    """An object of a class that the archive describes: a part of a network, by its attributes."""
+
+    kind: str
+    state: Any = None
+
+
+@final
+@dataclass(frozen=True)
+class _Name:
+    dotted: str
+
+
+def tensors_in(content: bytes, folder: str) -> Any:  # noqa: ANN401 - whatever was pickled
+    """What a pickle of TorchScript holds: parts, plain values, and places of tensors in ``folder``.
+
+    Raises:
+        ValueError: it does what no such pickle does.
+    """
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    marks: list[int] = []
+    for opcode, argument, _ in pickletools.genops(content):
+        name = opcode.name
+        if name in _PLAIN:
+            stack.append(_PLAIN[name](argument))
+        elif name in {"BINPUT", "LONG_BINPUT"}:
+            memo[_whole(argument)] = stack[-1]
+        elif name in {"BINGET", "LONG_BINGET"}:
+            stack.append(memo[_whole(argument)])
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif name in {"TUPLE", "APPENDS", "SETITEMS"}:
+            start = marks.pop()
+            values = stack[start:]
+            del stack[start:]
+            _gather(name, values, stack)
+        elif name in {"TUPLE1", "TUPLE2", "TUPLE3"}:
+            count = int(name[-1])
+            stack[-count:] = [tuple(stack[-count:])]
+        elif name in _TWO:
+            second = stack.pop()
+            first = stack.pop()
+            stack.append(_TWO[name](first, second, folder))
+        elif name == "BINPERSID":
+            stack[-1] = ("storage", stack[-1])
+        elif name == "STOP":
+            return stack.pop()
+        elif name != "PROTO":
+            raise ValueError(f"a pickle with {name}")
+    raise ValueError("a pickle without an end")
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise ValueError(f"{value!r} is no number")
+    return value
+
+
+def _gather(name: str, values: list[Any], stack: list[Any]) -> None:
+    if name == "TUPLE":
+        stack.append(tuple(values))
+    elif name == "APPENDS":
+        stack[-1].extend(values)
+    else:
+        stack[-1].update(zip(values[::2], values[1::2], strict=True))
+
+
+def _called(function: Any, arguments: Any, folder: str) -> Any:  # noqa: ANN401
+    dotted = function.dotted if isinstance(function, _Name) else ""
+    if dotted == "torch._utils._rebuild_tensor_v2":
+        (tag, (word, kind, key, *_)), offset, size, stride, *_ = arguments
+        format_name = kind.dotted.removeprefix("torch.").removesuffix("Storage")
+        if tag != "storage" or word != "storage" or format_name not in _FORMATS or not isinstance(key, str):
+            raise ValueError(f"a tensor of {str(kind)[:80]}")
+        return Place(f"{folder}/{key}", _FORMATS[format_name], offset, tuple(size), tuple(stride))
+    if dotted == "collections.OrderedDict":
+        return {}
+    if dotted in _THROUGH:
+        return arguments[0]
+    raise ValueError(f"a call of {dotted[:80]}")
+
+
+def _built(part: Any, state: Any, folder: str) -> Any:  # noqa: ANN401
+    del folder
+    if not isinstance(part, Part):
+        raise ValueError("a state of what is no part")
+    part.state = state
+    return part
+
+
+def _made(kind: Any, arguments: Any, folder: str) -> Part:  # noqa: ANN401
+    del arguments, folder
+    return Part(kind.dotted)
+
+
+def _appended(values: list[Any], value: Any, folder: str) -> list[Any]:  # noqa: ANN401
+    del folder
+    values.append(value)
+    return values
+
+
+_TWO: Final = {"REDUCE": _called, "NEWOBJ": _made, "BUILD": _built, "APPEND": _appended}
+_PLAIN: Final[Mapping[str, Any]] = {
+    "GLOBAL": lambda argument: _Name(str(argument).replace(" ", ".", 1)),
+    "EMPTY_TUPLE": lambda argument: (),
+    "EMPTY_DICT": lambda argument: {},
+    "EMPTY_LIST": lambda argument: [],
+    "NONE": lambda argument: None,
+    "NEWTRUE": lambda argument: True,
+    "NEWFALSE": lambda argument: False,
+    **dict.fromkeys(
+        ("BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE"),
+        lambda argument: argument,
+    ),
+}
+
+
+def named_tensors(part: object) -> Iterator[tuple[str, Place]]:
+    """The tensors of a part and of the parts in it, by their dotted names.
+
+    Raises:
+        ValueError: there is no end to them.
+    """
+    waiting: list[tuple[str, object]] = [("", part)]
+    for _ in range(MOST_PARTS):
+        if not waiting:
+            return
+        name, one = waiting.pop()
+        if isinstance(one, Place):
+            yield name, one
+        elif isinstance(one, Part) and isinstance(one.state, dict):
+            inner = [(f"{name}.{key}" if name else str(key), value) for key, value in one.state.items()]
+            waiting += reversed(inner)
+    raise ValueError("too many parts")
+
+
+class Numbers:
+    """The raw numbers in an archive.
+
+    Args:
+        path: a zip archive whose members with numbers are not packed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        self.entries = {entry.filename.partition("/")[2]: entry for entry in entries}
+        if len({entry.filename.partition("/")[0] for entry in entries}) > 1:
+            raise ModelFileError(f"{path} holds more than one folder, which torch does not write; save it again")
+        self._read: dict[str, bytearray] = {}
+
+    def content(self, member: str, most: int = MOST_BYTES) -> bytearray:
+        """The bytes of a member, named behind the archive's folder.
+
+        Raises:
+            ModelFileError: there is none, or it is too large.
+        """
+        if member not in self._read:
+            entry = self.entries.get(member)
+            if entry is None:
+                raise ModelFileError(f"{self.path}: the archive is incomplete, {member[:80]!r} is missing")
+            if entry.file_size > most or sum(map(len, self._read.values())) + entry.file_size > MOST_BYTES:
+                raise ModelFileError(f"{self.path}: {member} unpacks to {entry.file_size:,} bytes, which are too many")
+            with zipfile.ZipFile(self.path) as archive:
+                self._read[member] = bytearray(archive.read(entry))
+        return self._read[member]
+
+    def tensors(self, places: Mapping[str, Place]) -> dict[str, Tensor]:
+        """The tensors at these places; what is one tensor under several names is one tensor here."""
+        found: dict[Place, Tensor] = {}
+        for name, place in places.items():
+            if place not in found:
+                tensor = place.in_storage(self._storage(place), name, self.path)
+                if math.prod(place.size) > place.end - place.offset:
+                    # A few bytes may be declared to be a tensor of any size.
+                    raise UnsupportedModelError(f"{self.path}: {name} uses the same numbers many times over")
+                found[place] = tensor.clone()
+        return {name: found[place] for name, place in places.items()}
+
+    def changed(self, places: Mapping[str, Place], weights: Mapping[str, Tensor]) -> dict[str, bytes]:
+        """The members that hold ``weights``, with the new numbers in them.
+
+        Raises:
+            UnsupportedModelError: two tensors that lie in the same numbers are to be different.
+        """
+        members: dict[str, bytearray] = {}
+        for name, weight in weights.items():
+            place = places[name]
+            content = members.setdefault(place.member, bytearray(self.content(place.member)))
+            self._at(content, place, name).copy_(weight)
+        for name, weight in weights.items():
+            place = places[name]
+            there = self._at(members[place.member], place, name)
+            if not torch.equal(there, weight.to(place.dtype)):
+                raise UnsupportedModelError(
+                    f"{name} shares its numbers with another weight of {self.path}, from which it was repaired apart; "
+                    "choose a file name that ends in .safetensors"
+                )
+        return {member: bytes(content) for member, content in members.items()}
+
+    def _storage(self, place: Place) -> Tensor:
+        return _numbers(self.content(place.member), place.dtype)
+
+    def _at(self, content: bytearray, place: Place, name: str) -> Tensor:
+        return place.in_storage(_numbers(content, place.dtype), name, self.path)
+
+
+def _numbers(content: bytearray, dtype: torch.dtype) -> Tensor:
+    whole = len(content) // dtype.itemsize
+    return torch.frombuffer(content, dtype=dtype, count=whole) if whole else torch.empty(0, dtype=dtype)

@@ -1,0 +1,261 @@
+"""TorchScript and torch.export archives that would do harm: refused by a look, and harmless where the look fails."""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gifthorse.errors import GiftHorseError, ModelFileError, UnsafeFileError
+from gifthorse.isolated import Limits
+from gifthorse.load import load_model
+from gifthorse.provenance.content import look_into
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+
+@pytest.fixture
+def canary(tmp_path):
+    yield tmp_path / "canary"
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.fixture
+def never_opened(monkeypatch):
+    """What a look refuses is not opened, not even in a closed process."""
+    monkeypatch.setattr("gifthorse.load.torchscript.opened", None)
+    monkeypatch.setattr("gifthorse.load.exported.opened", None)
+
+
+@pytest.fixture
+def looked_over(monkeypatch):
+    """As if the look had found nothing, and nothing were read but by the closed process."""
+    monkeypatch.setattr("gifthorse.load.torchscript.refuse_unsafe", lambda path, what: None)
+    monkeypatch.setattr("gifthorse.load.exported.refuse_unsafe", lambda path, what: None)
+    monkeypatch.setattr("gifthorse.load.archives.LIMITS", Limits(seconds=300, memory=2**30))
+
+
+class Runs:
+    """A pickle that calls what it is told to."""
+
+    def __init__(self, function, *arguments):
+        self.called = function, arguments
+
+    def __reduce__(self):
+        return self.called
+
+
+class Evil(nn.Module):
+    """Does what its state says when it is opened."""
+
+    def __init__(self, kind: str, path: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 12))
+        self.kind, self.path = kind, path
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x.flatten(1), self.weight)
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[Tensor, bool, str, str]:
+        return (self.weight, self.training, self.kind, self.path)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[Tensor, bool, str, str]) -> None:
+        self.weight = state[0]
+        self.training = state[1]
+        self.kind = state[2]
+        self.path = state[3]
+        kept = [state[0]]
+        if self.kind == "write":
+            torch.save(state[0], self.path)
+        elif self.kind == "read":
+            print(torch.from_file(self.path, False, 8))  # noqa: T201
+        elif self.kind == "loop":
+            while self.kind == "loop":
+                kept[0] = state[0] + 1.0
+        elif self.kind == "grow":
+            while len(kept) > 0:
+                kept.append(torch.zeros([4194304]))
+        elif self.kind == "talk":
+            while self.kind == "talk":
+                print(kept)  # noqa: T201 - what TorchScript makes of it
+
+
+def evil(folder: Path, kind: str, path: str) -> Path:
+    torch.jit.save(torch.jit.script(Evil(kind, path)), folder / "evil.pt")
+    return folder / "evil.pt"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    """An ordinary file, of a free number of images."""
+    network, inputs = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval(), torch.rand(2, 3, 2, 2)
+    path = tmp_path_factory.mktemp("exported") / "model.pt2"
+    free = ({0: torch.export.Dim("images")},)
+    torch.export.save(torch.export.export(network, (inputs,), dynamic_shapes=free), path)
+    return path
+
+
+def with_member(source: Path, folder: Path, name: str, content) -> Path:
+    """A copy with another content of one member, or what a function makes of it."""
+    path = folder / "evil.pt2"
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        root = old.namelist()[0].partition("/")[0]
+        names = old.namelist()
+        for one in names if f"{root}/{name}" in names else [*names, f"{root}/{name}"]:
+            if one == f"{root}/{name}":
+                new.writestr(one, content(old.read(one)) if callable(content) else content)
+            else:
+                new.writestr(one, old.read(one))
+    return path
+
+
+def pickled(content, **options) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **options)
+    return buffer.getvalue()
+
+
+def in_program(change):
+    def changed(content: bytes) -> bytes:
+        program = json.loads(content)
+        change(program)
+        return json.dumps(program).encode()
+
+    return changed
+
+
+def formula(text: str):
+    return in_program(
+        lambda program: program["graph_module"]["graph"]["tensor_values"]["input"]["sizes"][0]["as_expr"].update(
+            expr_str=text
+        )
+    )
+
+
+def guard(text: str):
+    return in_program(lambda program: program.update(guards_code=[text]))
+
+
+def call(target: str):
+    return in_program(lambda program: program["graph_module"]["graph"]["nodes"][0].update(target=target))
+
+
+def by_pickle(content: bytes) -> bytes:
+    config = json.loads(content)
+    config["config"]["1.weight"]["use_pickle"] = True
+    return json.dumps(config).encode()
+
+
+def nested(folder: Path) -> bytes:
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), folder / "inner.pt")
+    return (folder / "inner.pt").read_bytes()
+
+
+SAMPLES, PROGRAM, WEIGHTS = "data/sample_inputs/model.pt", "models/model.json", "data/weights/model_weights_config.json"
+EXPORTED = {
+    "samples": (SAMPLES, lambda path: pickled(Runs(os.system, f"touch {path}")), "would call .*system"),
+    "old samples": (
+        SAMPLES,
+        lambda path: pickled(Runs(os.system, f"touch {path}"), _use_new_zipfile_serialization=False),
+        "would call .*system",
+    ),
+    "samples of a class": (SAMPLES, lambda path: pickled(Runs(nn.Linear, 2, 2)), "would look up torch.nn"),
+    "samples with a program": (SAMPLES, lambda path: nested(path.parent), "holds code"),
+    "formula": (PROGRAM, lambda path: formula(f"open({str(path)!r}, 'w')"), "expr_str is evaluated"),
+    "guard": (PROGRAM, lambda path: guard(f"open({str(path)!r}, 'w') is not None"), "guards_code is run as Python"),
+    "hidden guard": (PROGRAM, lambda path: guard("L['x'].__class__.size()[0] >= 2"), "guards_code is run as Python"),
+    "call": (PROGRAM, lambda path: call("torch.os.system"), "calls what is no operation of torch: torch.os.system"),
+    "extension": (PROGRAM, lambda path: call("#executorch:evil"), "calls what is no operation"),
+    "weights": (WEIGHTS, lambda path: by_pickle, "numbers are kept as pickles"),
+    "object": ("data/constants/opaque_obj_0", lambda path: b"cos\nsystem\n(S'true'\ntR.", "would call os.system"),
+    "compiled": ("data/aotinductor/model/a.so", lambda path: b"\x7fELF" + bytes(60), "compiled code"),
+    "not looked into": ("data/constants/other", lambda path: bytes(60), "no zip archive"),
+}
+
+
+def made(exported: Path, canary: Path, kind: str) -> Path:
+    name, content, _ = EXPORTED[kind]
+    return with_member(exported, canary.parent, name, content(canary))
+
+
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_exported_programs_are_refused_by_a_look(exported, canary, never_opened, kind):
+    path = made(exported, canary, kind)
+    with pytest.raises(
+        ModelFileError, match=rf"was not opened, not even in a closed process: .*{EXPORTED[kind][2]}"
+    ) as caught:
+        load_model(path)
+    assert isinstance(caught.value, UnsafeFileError) or kind == "not looked into"
+    assert {one.rule for one in look_into(path).findings} > {"GH112"}
+
+
+@pytest.mark.parametrize("text", ["L['x'].size()[0] >= 2", "L['a'][0].size()[1] == 3 and not L['x'].ndim == 2"])
+def test_ordinary_guards_pass(exported, tmp_path, text):
+    path = with_member(exported, tmp_path, PROGRAM, guard(text))
+    assert {one.rule for one in look_into(path).findings} == {"GH112"}
+
+
+def test_ordinary_files_pass(exported):
+    look = look_into(exported)
+    assert {one.rule for one in look.findings} == {"GH112"}
+    assert any("members" in one for one in look.seen)
+
+
+@pytest.mark.parametrize("kind", ["write", "read", "loop", "grow", "talk"])
+def test_torchscript_that_runs_when_opened_is_refused_by_a_look(tmp_path, canary, never_opened, kind):
+    path = evil(tmp_path, kind, str(canary))
+    with pytest.raises(UnsafeFileError, match=r"not even in a closed process: .*line \d+ (runs|writes|reads)"):
+        load_model(path)
+    assert {one.rule for one in look_into(path).findings} == {"GH110", "GH112"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "error"),
+    [
+        ("write", "", GiftHorseError),  # torch does not say that a file could not be written
+        ("read", "reached for a file or a program, and was denied it", UnsafeFileError),
+        ("loop", "did not come to an end within 5 seconds", ModelFileError),
+        ("grow", r"ran out of its [\d,]+ bytes of memory", ModelFileError),
+        ("talk", "wrote more than 1,048,576 bytes of output", UnsafeFileError),
+    ],
+)
+def test_torchscript_does_no_harm_where_the_look_fails(tmp_path, canary, looked_over, monkeypatch, kind, said, error):
+    monkeypatch.setattr("gifthorse.load.torchscript.TorchScript.read", lambda self, path: {})
+    if kind == "loop":
+        monkeypatch.setattr("gifthorse.load.archives.LIMITS", Limits(seconds=5))
+    path = evil(tmp_path, kind, "/etc/passwd" if kind == "read" else str(canary))
+    with pytest.raises(
+        error, match=rf"evil\.pt: opened in a closed process, it {said}.*GH118" if said else r"evil\.pt"
+    ):
+        load_model(path, input_shape=(3, 2, 2))
+
+
+def crashing(path: Path) -> bytes:
+    return pickled(Runs(os.abort))
+
+
+def writing(path: Path) -> bytes:
+    return pickled(Runs(open, str(path), "w"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (SAMPLES, crashing, r"crashed the process that opened it \(SIGABRT\)"),
+        (SAMPLES, writing, "denied"),
+        (PROGRAM, EXPORTED["formula"][1], "denied|raised an error"),
+        (PROGRAM, EXPORTED["guard"][1], "denied"),
+    ],
+    ids=["crash", "samples", "formula", "guard"],
+)
+def test_exported_programs_do_no_harm_where_the_look_fails(exported, canary, looked_over, name, content, said):
+    path = with_member(exported, canary.parent, name, content(canary))
+    with pytest.raises(GiftHorseError, match=rf"opened in a closed process, it .*({said})"):
+        load_model(path)
