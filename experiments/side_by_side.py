@@ -1,7 +1,6 @@
-"""Grids of the bench as results: Table 3 of Veldanda and Garg and more defences, and a sweep of attackers' settings.
+"""Grids of the bench as results: Table 3 of Veldanda and Garg, and Fine-Pruning against attackers' other settings.
 
     python experiments/side_by_side.py table3 --data-root DATA --work FOLDER
-    python experiments/side_by_side.py other-defences --data-root DATA --work FOLDER
     python experiments/side_by_side.py fine-pruning-sweep --data-root DATA --work FOLDER
 
 What is finished is kept in FOLDER, so that a run that was stopped goes on where it was; rows that other code has made
@@ -26,7 +25,7 @@ from gifthorse.bench.store import Store
 from gifthorse.engine import Engine
 from gifthorse.redteam import Recipe
 
-GRIDS = {"table3": "table3", "other-defences": "other_defences", "fine-pruning-sweep": "fine_pruning_sweep"}
+GRIDS = {"table3": "table3", "fine-pruning-sweep": "fine_pruning_sweep"}
 """Of each grid, what its results are called."""
 DIGITS = 6
 
@@ -134,7 +133,6 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--work", type=Path, required=True, help="folder for models and finished rows")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--device", default="cpu", help="where to compute")
     parser.add_argument("--partly", action="store_true", help="run nothing, and write nothing")
     chosen = parser.parse_args()
     grid = read_grid(record.HERE / "grids" / f"{chosen.grid}.toml")
@@ -146,8 +144,7 @@ def main() -> None:
             print(page.written(chosen.grid, grid, results(grid, store), store.models()))
         return
     print(f"in {out}; {forget_others(grid, out, codes)} rows of other code are made again", flush=True)
-    how = {"root": chosen.data_root, "device": chosen.device, "note": {"codes": codes}, "tell": say}
-    found = run(grid, out, engine=Engine(chosen.workers), **how)
+    found = run(grid, out, engine=Engine(chosen.workers), root=chosen.data_root, note={"codes": codes}, tell=say)
     if missing := sum(row is None for result in found for row in (result.row, result.twin)):
         raise SystemExit(f"{missing} cells are not finished; run it again")
     with Store(out) as store:

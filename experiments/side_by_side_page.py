@@ -58,7 +58,7 @@ def written(name: str, grid: Grid, found: Sequence[Result], models: Mapping[str,
     if game and name in PICTURES:
         (IMAGES / PICTURES[name]).write_text(heatmap_svg(game), "utf-8")
         picture = f"\n![What each attack gains against each defence](../images/{PICTURES[name]})\n"
-    command = f"Made by `python experiments/side_by_side.py {name}`"
+    command = f"Made by `python experiments/{COMMANDS.get(name, f'side_by_side.py {name}')}`"
     origin = f"{command} from `experiments/grids/{name}.toml`. {tables.chosen_on(found)} {cost(grid, found, models)}"
     page = to_markdown(TITLES[name], [slim(table) for table in wanted], f"{origin}\n{HEADS[name]}{picture}".rstrip())
     return page.rstrip() + "\n"
@@ -69,6 +69,7 @@ SHOWN = {
     "table3": ("Table 3 of Veldanda and Garg", "Defences", "Curves of filters", "Attacker against defender"),
     "fine-pruning-sweep": ("Attacker against defender", "Defences", "Attacks and defences"),
 }
+COMMANDS = {"other-defences": "other_defences.py"}
 PICTURES = {"fine-pruning-sweep": "fine-pruning-sweep.svg"}
 NARROW = {
     "Attacks and defences": (
