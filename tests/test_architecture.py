@@ -185,6 +185,7 @@ CATCHES_ALL = {
     "load/__init__.py",  # each back end of torch refuses a device with an error of its own
     "load/fit.py",  # the user's network
     "load/interface.py",  # the parsers of files
+    "load/onnx_runtime.py",  # onnxruntime raises errors of its own
     "load/probe.py",  # the user's network
     "load/user_code.py",  # the user's module, and the factory in it
     "plugins.py",  # the module of another package
