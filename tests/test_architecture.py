@@ -199,6 +199,7 @@ CATCHES_ALL = {
     "load/fit.py",  # the user's network
     "load/hub.py",  # huggingface_hub and what it sends requests with each raise errors of their own
     "load/interface.py",  # the parsers of files
+    "load/onnx_runtime.py",  # onnxruntime raises errors of its own
     "load/onnx_session.py",  # ONNX Runtime raises errors of its own
     "load/probe.py",  # the user's network
     "load/user_code.py",  # the user's module, and the factory in it

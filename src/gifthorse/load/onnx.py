@@ -17,7 +17,7 @@ from ..provenance.onnx_file import INSTALL, is_onnx, parsed
 from .interface import Described, Format, head, reading
 from .onnx_graph import BLACK_BOX, FLOATS, Sketch, sketched
 from .onnx_limits import MOST_NUMBERS
-from .onnx_network import OnnxNetwork, Rebuilt, rebuilt, short
+from .onnx_network import FAILURES, OnnxNetwork, Rebuilt, rebuilt, short
 from .onnx_runtime import in_onnxruntime
 from .onnx_tensors import fetch, numbers_of, put
 
@@ -57,7 +57,7 @@ class Onnx(Format):
             sketch = sketched(model, path)
             network = rebuilt(sketch).network
             stated, batch = _stated(sketch)
-        _try(network, stated, batch, path)
+            _try(network, stated, batch, path)
         return Described(network, stated, in_onnxruntime(model, path, network.answer, batch))
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
@@ -151,7 +151,7 @@ def _try(network: OnnxNetwork, stated: Mapping[str, Any], batch: int | None, pat
     try:
         with torch.no_grad():
             found = network(images)
-    except Exception as error:  # torch's own, of many kinds
+    except FAILURES as error:
         place = " ".join(getattr(error, "__notes__", ()))
         raise UnsupportedModelError(
             f"{path}: the graph cannot be run on {len(images)} images of {'×'.join(map(str, shape))}, {place}: "
@@ -173,6 +173,6 @@ def _takes_any_number(network: OnnxNetwork, images: Tensor) -> bool:
         apart = torch.cat([network(images), network(images.flip(-1))])
         try:
             together = network(more)
-        except Exception:  # torch's own, of many kinds
+        except FAILURES:
             return False
     return together.shape == apart.shape and bool(torch.allclose(together, apart, rtol=1e-4, atol=1e-5))

@@ -39,6 +39,8 @@ LEARNED: Mapping[str, tuple[int, ...]] = {
 }
 """Inputs that are learned, even if they are a single number; another single number is a setting."""
 Layer = TypeVar("Layer", bound=nn.Module)
+FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What torch raises where shapes or kinds of numbers do not go together."""
 STATISTICS = {"BatchNormalization": (3, 4)}
 
 
@@ -87,7 +89,7 @@ class OnnxNetwork(nn.Module):
                     check_room(step, given, layer, len(images))
                 given = [step.before(given[0])] if step.before else given
                 found = (layer or step.function)(*given)
-            except Exception as error:
+            except FAILURES as error:
                 error.add_note(f"at {step}")
                 raise
             results = found if isinstance(found, tuple) else (found,)
@@ -248,7 +250,7 @@ class _Builder:
             try:
                 check_room(step, given, None, 1)
                 found = step.function(*given)
-            except Exception as error:
+            except FAILURES as error:
                 raise UnsupportedModelError(f"{self._path}: {step} cannot be computed: {short(error)}") from error
             host |= dict(zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=False))
         used = {name for step in left for name in step.inputs}

@@ -58,9 +58,9 @@ class Field:
 class Reader:
     """Goes through the fields of messages, and keeps count of them, so that a file of nothing but fields ends."""
 
-    def __init__(self, data: Data, *, most: int = MOST_FIELDS) -> None:
+    def __init__(self, data: Data, *, most: int | None = None) -> None:
         self.data = data
-        self.most = self.left = most
+        self.most = self.left = MOST_FIELDS if most is None else most
 
     def fields(self, start: int, end: int) -> Iterator[Field]:
         """The fields of the message that lies between these places.
@@ -70,9 +70,7 @@ class Reader:
         """
         at = start
         while at < end:
-            self.left -= 1
-            if self.left < 0:
-                raise ModelFileError(f"the file has more than {self.most:,} fields; at most so many are read")
+            self.count(1)
             key, value_at = self._varint(at, end)
             number, wire = key >> 3, key & 7
             if not 1 <= number < 2**29:
@@ -97,11 +95,15 @@ class Reader:
         """The numbers of a packed list."""
         at = start
         while at < end:
-            self.left -= 1
-            if self.left < 0:
-                raise ModelFileError(f"the file has more than {self.most:,} fields; at most so many are read")
+            self.count(1)
             value, at = self._varint(at, end)
             yield value
+
+    def count(self, fields: int) -> None:
+        """Count ``fields`` more; raises ModelFileError where there are too many."""
+        self.left -= fields
+        if self.left < 0:
+            raise ModelFileError(f"it has more than {self.most:,} fields, which would fill the memory")
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         """A number, and where it ends."""
@@ -155,7 +157,7 @@ def check_grown(data: bytes, descriptor: "Descriptor", *, most: int) -> None:
         most: fields, in it and in all messages in it.
 
     Raises:
-        ModelFileError: there are more, or the bytes are no such message.
+        ModelFileError: there are more, or the bytes are no such message; text is UTF-8.
     """
     reader = Reader(memoryview(data), most=most)
     still = _still(descriptor)
@@ -168,11 +170,21 @@ def check_grown(data: bytes, descriptor: "Descriptor", *, most: int) -> None:
             known = kind.fields_by_number.get(field.number)
             if known is not None and known.message_type is not None:
                 waiting.append((field.start, field.end, known.message_type))
+            elif known is not None and known.type == known.TYPE_STRING:
+                _check_text(data[field.start : field.end], field.start)
             elif known is None or known.type not in still:
-                reader.left -= (field.end - field.start) // PACKED_PER_FIELD
+                reader.count((field.end - field.start) // PACKED_PER_FIELD)
+
+
+def _check_text(content: bytes, start: int) -> None:
+    """The library gives bytes in the place of text that is none."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"byte {start:,}: the text is not UTF-8") from error
 
 
 def _still(descriptor: "Descriptor") -> tuple[int, ...]:
     """Types of fields that do not grow."""
     one = descriptor.fields[0]
-    return one.TYPE_BYTES, one.TYPE_STRING, one.TYPE_FLOAT, one.TYPE_DOUBLE
+    return one.TYPE_BYTES, one.TYPE_FLOAT, one.TYPE_DOUBLE
