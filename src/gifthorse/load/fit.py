@@ -31,12 +31,13 @@ def paired_names(wanted: Iterable[str], found: Iterable[str], *, by_order: bool)
     list of layers, as a Keras model is.
     """
     wanted, found = list(wanted), list(found)
-    best = {name: name for name in wanted if name in set(found)}
+    there = set(found)
+    best = {name: name for name in wanted if name in there}
     first = found[0] if found else ""
     ends = [index + 1 for index, letter in enumerate(first) if letter == "."]
     for prefix in (first[:end] for end in ends):
         if all(name.startswith(prefix) for name in found):
-            pairs = {name: prefix + name for name in wanted if prefix + name in set(found)}
+            pairs = {name: prefix + name for name in wanted if prefix + name in there}
             best = pairs if len(pairs) > len(best) else best
     flat = all(name.count(".") == 1 for name in wanted)
     if by_order and flat and not best and [kind(name) for name in wanted] == [kind(name) for name in found]:
@@ -85,8 +86,9 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, by_order: bool, p
 
 def misfit(wanted: Shapes, found: Shapes, pairs: Mapping[str, str], *, path: Path, arch: str) -> ArchitectureError:
     """The error that says what is missing, unexpected, or of another shape, a handful of each."""
+    paired = set(pairs.values())
     missing = [name for name in wanted if name not in pairs]
-    unexpected = [name for name in found if name not in set(pairs.values())]
+    unexpected = [name for name in found if name not in paired]
     shapes = [
         f"{name} ({_by(found[other])} in the file, {_by(wanted[name])} in the network)"
         for name, other in pairs.items()

@@ -48,7 +48,7 @@ def lying(place: Place) -> Iterator[Named]:
     for name, head in texts.items():
         yield place.write(f"json-{name}.safetensors", safetensors_bytes(head, data))
     yield place.write(
-        "many-tensors.safetensors", safetensors_bytes({f"w{number}": one(0, 0, (0,)) for number in range(100_000)})
+        "many-tensors.safetensors", safetensors_bytes({f"w{number}": one(0, 0, (0,)) for number in range(20_000)})
     )
     yield place.write("no-utf-8.safetensors", safetensors_bytes(b'{"\xff\xfe": 1}', data))
     for name, length in (
