@@ -17,9 +17,9 @@ def _names(text: str) -> frozenset[str]:
 
 TENSORS: Final = _names(
     """
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution _convolution_mode linear addmm mm
-    matmul bmm baddbmm batch_norm instance_norm layer_norm group_norm rms_norm native_layer_norm native_group_norm
-    _native_batch_norm_legit_no_training scaled_dot_product_attention local_response_norm
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution _convolution_mode
+    linear addmm mm matmul bmm baddbmm batch_norm instance_norm layer_norm group_norm rms_norm native_layer_norm
+    native_group_norm _native_batch_norm_legit_no_training scaled_dot_product_attention local_response_norm
     max_pool1d max_pool2d max_pool3d max_pool2d_with_indices avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
     adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d
     relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh softplus tanh sigmoid
