@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from .place import Named, Place, zip_bytes
 
-OUT = ("../out", "../../../../tmp/out", "/tmp/out", "a/../../out", "C:\\out", "\\\\host\\share\\out", "a\\..\\..\\out", "//out",
+OUT = ("../out", "../../../../var/out", "/var/out", "a/../../out", "C:\\out", "\\\\host\\share\\out", "a\\..\\..\\out", "//out",
        "./../out", "a/b/../../../out", "..", "~/../out", "\\out", "c:/out")  # fmt: skip
 
 
