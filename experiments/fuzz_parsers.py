@@ -436,6 +436,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(f"| {' | '.join([what, *cells])} |")
     minutes, runs = sum(row["seconds"] for row in rows) / 60, sum(row["runs"] for row in rows)
     findings = [f"- {row['name']}: `{one}`" for row in rows for one in row["findings"]]
+    left = [name for name in TARGETS if name not in {row["name"] for row in rows}]
     told = "What was found, and is mended; the inputs are kept in `tests/hostile/test_findings.py`:"
     lines += [
         "",
@@ -445,6 +446,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "Source is the beginning of the SHA-256 of the parser's module, as it was fuzzed.",
         "",
         *([told, "", *findings] if findings else ["Nothing was found."]),
+        *(["", f"Not fuzzed yet: {', '.join(left)}."] if left else []),
         "",
     ]
     return "\n".join(lines)

@@ -116,7 +116,7 @@ def _notes(path: Path, look: Look) -> None:
         elif path.suffix == ".toml" and len(content) > MOST_TOML:
             look.miss(f"TOML of more than {MOST_TOML:,} bytes is not read")
         elif path.suffix == ".toml":
-            _look_at_keys(tomllib.loads(content.decode("utf-8")), look)
+            tomllib.loads(content.decode("utf-8"))
         else:
             content.decode("utf-8")
     except (ValueError, RecursionError) as error:
@@ -127,7 +127,7 @@ def _notes(path: Path, look: Look) -> None:
 
 
 def _look_at_keys(values: Any, look: Look) -> None:  # noqa: ANN401 - whatever the text holds
-    """What names code: to transformers, wherever in a configuration, or to us."""
+    """What names code to transformers, wherever in a configuration."""
     waiting = [values]
     while waiting:
         one = waiting.pop()
@@ -138,9 +138,6 @@ def _look_at_keys(values: Any, look: Look) -> None:  # noqa: ANN401 - whatever t
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one
-    arch = values.get("arch") if isinstance(values, dict) else None
-    if isinstance(arch, str) and ".py:" in arch:
-        look.find("GH112", f"arch names code, {arch[:200]!r}, which gifthorse runs only if the user names it")
 
 
 def _npy(path: Path, look: Look) -> None:
