@@ -23,7 +23,7 @@ def count_fields(data: bytes, descriptor: "Descriptor", *, most: int) -> int:
         most: where to stop.
 
     Raises:
-        ValueError: the bytes are no such message.
+        ValueError: the bytes are no such message, or its text is none; what is not UTF-8 would be bytes once parsed.
     """
     count = 0
     waiting: list[tuple[int, int, Descriptor]] = [(0, len(data), descriptor)]
@@ -42,12 +42,9 @@ def count_fields(data: bytes, descriptor: "Descriptor", *, most: int) -> int:
                 field = kind.fields_by_number.get(tag >> 3)
                 if field is not None and field.message_type is not None:
                     waiting.append((position, position + size, field.message_type))
-                elif field is None or field.type not in (
-                    field.TYPE_BYTES,
-                    field.TYPE_STRING,
-                    field.TYPE_FLOAT,
-                    field.TYPE_DOUBLE,
-                ):
+                elif field is not None and field.type == field.TYPE_STRING:
+                    data[position : position + size].decode("utf-8")
+                elif field is None or field.type not in (field.TYPE_BYTES, field.TYPE_FLOAT, field.TYPE_DOUBLE):
                     count += size // PACKED_PER_FIELD
                 position += size
             elif wire == VARINT:
