@@ -743,6 +743,15 @@ def test_damaged_files(whole, tmp_path_factory, data):
         load_model(path)
 
 
+def test_text_that_is_none(tmp_path):
+    """protobuf hands it over as bytes."""
+    path = save(tmp_path / "model.onnx", POOLED)
+    path.write_bytes(path.read_bytes().replace(b"Flatten", b"Fl\xfftten"))
+    with pytest.raises(ModelFileError, match=r"damaged or incomplete.*utf-8"):
+        load_model(path)
+    assert {one.rule for one in look_into(path).findings} == {"GH115"}
+
+
 def test_a_file_that_is_only_called_so(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08\x01\x12\x00 a saved model")
