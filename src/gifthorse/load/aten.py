@@ -1,5 +1,6 @@
 """A network rebuilt from its graph: differentiable, and with its convolutions and dense layers as layers of torch."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from .fit import fill
 from .graph import Batch, Block, Constant, Graph, Node, Value, known, plain_values
 
 SHOWN: Final = 5
+PLAIN_NAME: Final = re.compile(r"[0-9A-Za-z_]+(\.[0-9A-Za-z_]+)*")
+"""Torch writes the names of modules into code where it traces a network, so that others could become code."""
 IN_TRAINING: Final = ("training", "train", "use_input_stats")
 
 
@@ -159,6 +162,9 @@ def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, 
             f"{path}: the network does what cannot be rebuilt here: {named}{more}. Give its weights as a state dict, "
             "and its architecture"
         )
+    odd = next((name for name in weights if not PLAIN_NAME.fullmatch(name)), None)
+    if odd is not None:
+        raise ModelFileError(f"{path}: {odd[:80]!r} is no name that torch gives to weights; have the file saved again")
     lost = next(_undefined(graph.block, {graph.input}), None)
     if lost is not None:
         raise ModelFileError(f"{path}: the network uses {lost[:80]!r} before anything has given it")
