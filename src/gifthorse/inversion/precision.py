@@ -11,8 +11,8 @@ from .pooling import FAILURES, pooled_first
 
 AGREEMENT = 0.95
 """Share of the clean samples on which a low-precision copy must answer as the original does."""
-# The GPU's number has been measured since: 96 to 98 % of what passes of 4,096 reach on an H200 (docs/benchmarks.md). The
-# text below counts as code in the fingerprints of results; it is to go when these are made again.
+# The GPU's number has been measured since: 96 to 98 % of what passes of 4,096 reach on an H200 (docs/benchmarks.md).
+# The text below counts as code in the fingerprints of results; it is to go when these are made again.
 PER_PASS = {"cpu": 64, "cuda": 2048}
 """Images in one pass: on a CPU the quickest that were measured (benchmarks/scan_gtsrb.py), as more no longer fit its
 cache; on a GPU a guess that nobody has measured. Not measured anew for each scan, because the last bits of the answers
