@@ -747,7 +747,7 @@ def test_text_that_is_none(tmp_path):
     """protobuf hands it over as bytes."""
     path = save(tmp_path / "model.onnx", POOLED)
     path.write_bytes(path.read_bytes().replace(b"Flatten", b"Fl\xfftten"))
-    with pytest.raises(ModelFileError, match=r"damaged or incomplete.*utf-8"):
+    with pytest.raises(ModelFileError, match=r"damaged or incomplete.*UTF-8"):
         load_model(path)
     assert {one.rule for one in look_into(path).findings} == {"GH115"}
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError, UnsupportedModelError
-from ..provenance.onnx_file import INSTALL, is_onnx, parsed
+from ..provenance.onnx_file import INSTALL, MOST_CHECKED, is_onnx, parsed
 from .interface import Described, Format, head, reading
 from .onnx_graph import BLACK_BOX, FLOATS, Sketch, sketched
 from .onnx_limits import MOST_NUMBERS
@@ -24,8 +24,6 @@ from .onnx_tensors import fetch, numbers_of, put
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-MOST_CHECKED = 2**30
-"""Bytes of a file that onnx's own checker is given; what it finds is found here, too."""
 CHANNELS = (1, 3, 4)
 TRIED = 3  # images, where the graph says how many it takes
 

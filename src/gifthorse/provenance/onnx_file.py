@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2**31 - 1  # the limit of protobuf
 MOST_FIELDS = 2_000_000
+MOST_CHECKED = 2**30
+"""Bytes of a file that onnx's own checker is given."""
 MOST_GRAPHS = 1000
 MOST_DIMENSIONS = 32
 MOST_NODES = 10_000
@@ -255,6 +257,7 @@ def look_at(path: Path, look: Look) -> None:
         model = parsed(path)
         _look_at_tensors(path, model, look)
         _look_at_domains(model, look)
+        _check(model, look)
     except ImportError:
         look.miss(f"the graph of an ONNX file is read with onnx: {INSTALL}")
         return
@@ -267,6 +270,23 @@ def look_at(path: Path, look: Look) -> None:
     graph = graph_of(model)
     look.findings += look_at_graph(graph, file=str(path))
     look.saw(f"the graph, of {len(graph.nodes):,} nodes")
+
+
+def _check(model: "ModelProto", look: Look) -> None:
+    """Whether onnx's own checker takes the graph: values that nothing gives, names twice, inputs of another kind."""
+    from onnx import checker  # noqa: PLC0415 - an extra
+
+    foreign = any(node.domain not in OWN_DOMAINS for graph in graphs(model) for node in graph.node)
+    if foreign or any(is_external(tensor) for _, tensor in tensors(model)):
+        return  # it knows no operators but its own, and would look for other files; both are said already
+    content = model.SerializeToString()
+    if len(content) > MOST_CHECKED:
+        look.miss(f"a file of more than {MOST_CHECKED:,} bytes is not given to onnx's checker")
+        return
+    try:
+        checker.check_model(content)
+    except (checker.ValidationError, RuntimeError, ValueError) as error:
+        look.find("GH115", f"onnx's checker does not take it: {' '.join(str(error).split())[:200]}")
 
 
 def _look_at_tensors(path: Path, model: "ModelProto", look: Look) -> None:
