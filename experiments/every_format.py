@@ -189,7 +189,7 @@ def keras(model: Classifier, path: Path) -> None:
 
 
 def caffe(model: Classifier, path: Path) -> None:
-    """Network and weights; Caffe flattens with the channels first."""
+    """Network and weights; Caffe flattens with the channels first, and rounds up in pooling unless told not to."""
     network = model.network
     lines = ['name: "gtsrb"', 'input: "data"', *(f"input_dim: {size}" for size in (1, 3, 32, 32))]
     content, bottom = b"", "data"
@@ -206,7 +206,10 @@ def caffe(model: Classifier, path: Path) -> None:
         bottom = step(f"relu_{number}", "ReLU", "", bottom)
         if pooled:
             bottom = step(
-                f"pool_{number}", "Pooling", "pooling_param { pool: MAX kernel_size: 2 stride: 2 }", f"p{number}"
+                f"pool_{number}",
+                "Pooling",
+                "pooling_param { pool: MAX kernel_size: 2 stride: 2 round_mode: FLOOR }",
+                f"p{number}",
             )
         content += _caffe_layer(name, "Convolution", (part.weight, part.bias))
     for name in ("fc_1", "output"):
