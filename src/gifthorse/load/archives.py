@@ -5,7 +5,7 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..errors import ModelFileError, UnsafeFileError
+from ..errors import ModelFileError, OptionError, UnsafeFileError
 from ..isolated import Isolated, Limits
 from ..provenance.content import look_into
-from .interface import Original
+from .interface import Original, reading
 from .state_dict import WAY_OUT
+from .stored import Numbers, Place
 
 PROGRAM: Final = Path(__file__).with_name("inside_torch.py")
 PACKAGES: Final = ("torch", "numpy", "safetensors", "sympy", "mpmath", "typing_extensions", "networkx", "jinja2")
@@ -91,6 +92,38 @@ def try_out(original: Original, shape: Sequence[int]) -> None:
     """Run the file's own runtime once: what exhausts or crashes that process is not run outside of it."""
     if math.prod(shape) <= MOST_PIXELS:
         original(torch.rand(tuple(shape), generator=torch.Generator().manual_seed(0)))
+
+
+def write_copy(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    template: Path | None,
+    what: str,
+    places: Callable[[Numbers], Mapping[str, Place]],
+) -> None:
+    """New numbers in a copy of the template; its program is as it is there.
+
+    Args:
+        path: the copy.
+        weights: by their names in the file.
+        template: the archive that was loaded.
+        what: kind of archive, for messages.
+        places: where the numbers of each weight are.
+
+    Raises:
+        OptionError: there is no template.
+        ModelFileError: it is damaged, or its numbers are packed.
+    """
+    if template is None:
+        raise OptionError(
+            f"{path}: a {what} is written only in place of one that was loaded; choose a file name that ends in "
+            ".safetensors"
+        )
+    with reading(template, what):
+        numbers = Numbers(template)
+        found = places(numbers)
+        members = numbers.changed({name: found[name] for name in weights}, weights)
+    with_members(template, path, members)
 
 
 def with_members(template: Path, path: Path, members: Mapping[str, bytes]) -> None:

@@ -7,8 +7,8 @@ from typing import Any, final
 
 from torch import Tensor
 
-from ..errors import ModelFileError, OptionError, UnsupportedModelError
-from .archives import is_exported, opened, original_in, refuse_unsafe, try_out, with_members
+from ..errors import ModelFileError, UnsupportedModelError
+from .archives import is_exported, opened, original_in, refuse_unsafe, try_out, write_copy
 from .aten import Rebuilt
 from .exported_graph import NUMBER_FORMATS, exported_graph
 from .free_batch import freed
@@ -78,16 +78,7 @@ class TorchExport(Format):
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """New numbers in a copy of the template; its graph is as it is there."""
-        if template is None:
-            raise OptionError(
-                f"{path}: a {WHAT} is written only in place of one that was loaded; choose a file name that ends in "
-                ".safetensors"
-            )
-        with reading(template, WHAT):
-            numbers = Numbers(template)
-            places = _places(numbers, WEIGHTS)
-            members = numbers.changed({name: places[name] for name in weights}, weights)
-        with_members(template, path, members)
+        write_copy(path, weights, template, WHAT, lambda numbers: _places(numbers, WEIGHTS))
 
 
 def _json(numbers: Numbers, member: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any, final
 
 from torch import Tensor
 
-from ..errors import ModelFileError, OptionError
-from .archives import opened, original_in, refuse_unsafe, tensors_of_answer, try_out, with_members
+from ..errors import ModelFileError
+from .archives import opened, original_in, refuse_unsafe, tensors_of_answer, try_out, write_copy
 from .aten import Rebuilt
 from .free_batch import freed
 from .graph import graph_of
@@ -60,16 +60,7 @@ class TorchScript(Format):
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """New numbers in a copy of the template; its program is as it is there."""
-        if template is None:
-            raise OptionError(
-                f"{path}: a {WHAT} is written only in place of one that was loaded; choose a file name that ends in "
-                ".safetensors"
-            )
-        with reading(template, WHAT):
-            numbers = Numbers(template)
-            places = _places(numbers, template)
-            members = numbers.changed({name: places[name] for name in weights}, weights)
-        with_members(template, path, members)
+        write_copy(path, weights, template, WHAT, lambda numbers: _places(numbers, numbers.path))
 
 
 def _places(numbers: Numbers, path: Path) -> dict[str, Place]:
