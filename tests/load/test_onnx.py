@@ -141,11 +141,11 @@ def test_batch_normalisation_is_a_layer(tmp_path):
         path = exported(eager, path, shape, dynamo=False, do_constant_folding=False, keep_initializers_as_inputs=True)
     model = load_model(path)
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
-    if norms:
-        assert model.network.state_dict().keys() == {
-            name for name in eager.state_dict() if not name.endswith("num_batches_tracked")
-        }
-        assert norms[0].momentum == pytest.approx(0.1)
+    assert norms
+    assert model.network.state_dict().keys() == {
+        name for name in eager.state_dict() if not name.endswith("num_batches_tracked")
+    }
+    assert norms[0].momentum == pytest.approx(0.1)
 
 
 # -- how a file may be written ----------------------------------------------------------------------------------------
