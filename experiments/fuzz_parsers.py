@@ -418,7 +418,7 @@ def _what(said: str) -> str:
 def table(rows: list[dict[str, Any]]) -> str:
     """The page."""
     lines = [
-        "# Fuzzing of every parser",
+        "# Fuzzing of the parsers",
         "",
         "Made by `python experiments/fuzz_parsers.py`: coverage-guided fuzzing by atheris (libFuzzer), each parser",
         "in a process of its own, from the seeds that `tests/hostile` makes. A finding is an input on which a parser",
@@ -437,7 +437,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     minutes, runs = sum(row["seconds"] for row in rows) / 60, sum(row["runs"] for row in rows)
     findings = [f"- {row['name']}: `{one}`" for row in rows for one in row["findings"]]
     left = [name for name in TARGETS if name not in {row["name"] for row in rows}]
-    told = "What was found, and is mended; the inputs are kept in `tests/hostile/test_findings.py`:"
+    told = "What was found, and is mended; `tests/hostile/test_findings.py` has inputs of these kinds:"
     lines += [
         "",
         f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, at the lowest priority, on two cores",
