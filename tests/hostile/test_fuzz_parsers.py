@@ -1,11 +1,11 @@
-"""The targets of experiments/fuzz_parsers.py on some of their seeds, and whether a flaw would be seen."""
+"""The parsers of experiments/fuzz_targets.py on some of their seeds, and whether a flaw would be seen."""
 
 import itertools
 
 import pytest
 from scripts import script
 
-fuzz_parsers = script("fuzz_parsers")
+fuzz_parsers, fuzz_targets = script("fuzz_parsers"), script("fuzz_targets")
 MOST = 12
 
 
@@ -21,10 +21,10 @@ def test_a_flaw_would_be_seen(monkeypatch):
     def flawed(data):
         raise KeyError(data)
 
-    monkeypatch.setitem(fuzz_parsers.TARGETS, "flawed", fuzz_parsers.Target("errors", flawed))
+    monkeypatch.setitem(fuzz_parsers.TARGETS, "flawed", fuzz_targets.Target("errors", flawed))
     with pytest.raises(KeyError):
         fuzz_parsers.run("flawed", b"")
-    monkeypatch.setitem(fuzz_parsers.TARGETS, "sound", fuzz_parsers.Target("errors", lambda data: None))
+    monkeypatch.setitem(fuzz_parsers.TARGETS, "sound", fuzz_targets.Target("errors", lambda data: None))
     fuzz_parsers.run("sound", b"")
 
 

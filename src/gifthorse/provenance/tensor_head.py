@@ -22,5 +22,6 @@ def unlike(path: Path) -> str | None:
         return f"its head cannot be read: {' '.join(str(error).split())[:200]}"
     if not isinstance(values, dict):
         return "its head is no object"
-    odd = next((name for name, one in values.items() if name != "__metadata__" and set(one) != KEYS), None)
+    tensors = {name: one for name, one in values.items() if name != "__metadata__"}
+    odd = next((name for name, one in tensors.items() if not isinstance(one, dict) or set(one) != KEYS), None)
     return None if odd is None else f"its head says of {odd[:80]!r} what no safetensors file says"
