@@ -32,12 +32,12 @@ interval over three seeds that differ is as wide as it looks.
 """,
     "other-defences": """
 The attacks, data and networks are those of [Table 3](table3.md), where what differs from the paper is said. The models
-were trained anew for this page, most of them on a GPU (H200); one seed, so that intervals are of images alone. The
-repairs here need no trigger, except *neuron-pruning*, which prunes what the trigger wakes that our scan has recovered,
-behind *activation-filter*, which knows it by the same neurons; where the scan finds nothing, they are "not applicable",
-and their rows count the other models alone. Filters are meant to reject 3 % of clean images. The rule of 2019 and pairs
-of labels are not here: the rule is in [neural_cleanse](neural_cleanse.md), on the same norms, and none of the nine
-works on images of one class.
+were trained anew for this page, most of them on a GPU (H200); three seeds, each with honest twins. The repairs here
+need no trigger, except *neuron-pruning*, which prunes what the trigger wakes that our scan has recovered, behind
+*activation-filter*, which knows it by the same neurons; where the scan finds nothing, they are "not applicable", and
+their rows count the other models alone. Filters are meant to reject 3 % of clean images. The rule of 2019 and pairs of
+labels are not here: the rule is in [neural_cleanse](neural_cleanse.md), on the same norms, and none of the nine works
+on images of one class.
 """,
     "fine-pruning-sweep": """
 The point of the paper's Figure 1: a BadNet that was trained with other settings escapes Fine-Pruning. One thing at a
