@@ -37,7 +37,7 @@ from gifthorse.redteam.make import load_splits
 from gifthorse.train import Training
 from gifthorse.triggers.patch import Patch
 
-USES = ("arch/gtsrb.py", "detect/neural_cleanse.py", "repair/unlearning.py", "guard/strip.py")
+USES = ("arch/gtsrb.py", "detect/patch_sweep.py", "repair/unlearning.py", "guard/strip.py")
 TARGET = 14
 RECIPE = Recipe(
     "every-format",

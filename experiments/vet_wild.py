@@ -16,7 +16,7 @@ from typing import Any
 
 import record
 
-USES = ("arch/badnets_mnist.py", "arch/deepid.py", "detect/neural_cleanse.py")
+USES = ("arch/badnets_mnist.py", "arch/deepid.py", "detect/patch_sweep.py")
 MODELS = {
     "mnist-white-square": ("badnet-MNIST.pth", ["--arch", "badnets-mnist", "--data", "mnist", "--samples", "500"], 1),
     "sunglasses": ("bd_weights.h5", ["--arch", "deepid", "--data"], 0),

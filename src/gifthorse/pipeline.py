@@ -13,7 +13,7 @@ from .core.progress import Progress, prefixed, silent
 from .core.spec import Spec
 from .core.verdict import Outcome, Verdict
 from .core.vetting import Vetting
-from .detect import DETECTORS, NeuralCleanse
+from .detect import DETECTORS, PatchSweep
 from .errors import DataError, OptionError, UnsupportedModelError
 from .guard import FILTERS, FeatureSqueezing, Joined, Strip
 from .metrics import accuracy
@@ -30,7 +30,7 @@ MORE_ROUNDS = 2
 class Methods:
     """What each step is done with; None leaves the step out."""
 
-    detector: Detector = field(default_factory=NeuralCleanse)
+    detector: Detector = field(default_factory=PatchSweep)
     repairer: Repairer | None = field(default_factory=Unlearning)
     filter: Filter | None = field(default_factory=Strip)
 
@@ -40,7 +40,7 @@ UNSCANNED = Verdict(
 )
 """What repairs and filters that need no trigger are given where nobody has looked for one."""
 
-DETECTOR, REPAIRER, FILTER = Spec(NeuralCleanse.name), Spec(Unlearning.name), Spec(Strip.name)
+DETECTOR, REPAIRER, FILTER = Spec(PatchSweep.name), Spec(Unlearning.name), Spec(Strip.name)
 """What is done if nothing is said."""
 
 
@@ -101,7 +101,7 @@ def vet(
     Args:
         model: left as it is.
         samples: clean and labelled; some hundreds, of all classes, serve best.
-        methods: what to do it with; Neural Cleanse, unlearning and STRIP unless given.
+        methods: what to do it with; a patch sweep, unlearning and STRIP unless given.
         verdict: an earlier scan's, to go on from there.
         seed: of everything that is drawn.
         progress: told how far each step is.

@@ -92,8 +92,8 @@ Detector = Annotated[
     str,
     typer.Option(
         metavar="SPEC",
-        help="What looks for a backdoor: neural-cleanse; neural-cleanse-2019, the paper's rule (…:low-cost=true); or "
-        "source-specific, for backdoors that work on images of one label only.",
+        help="What looks for a backdoor: patch-sweep; neural-cleanse, without the sweep; neural-cleanse-2019, the "
+        "paper's rule (…:low-cost=true); or source-specific, for backdoors that work on images of one label only.",
         rich_help_panel=METHOD_PANEL,
     ),
 ]
@@ -340,7 +340,7 @@ class Subject:
 class Scanning:
     """The options that say how a model is scanned; each command that scans has all of them."""
 
-    detector: Detector = "neural-cleanse"
+    detector: Detector = "patch-sweep"
     max_seconds: MaxSeconds = None
     workers: Workers = None
     cluster: Cluster = None

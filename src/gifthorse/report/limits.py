@@ -14,6 +14,13 @@ ALPHA = (
     "if the trigger sizes of such models follow the distribution that the p-value assumes."
 )
 LOOKED_FOR = {
+    "patch-sweep": (
+        "One trigger of small area, at a fixed place, that turns images of all other classes into one target label.",
+        "Small patches were tried at every place, and for every label the smallest trigger was searched for from the "
+        "patch that worked best; a backdoor shows as a label whose trigger is much smaller than those of the other "
+        "labels, and does not make images look to the network like the label's own.",
+        ALPHA,
+    ),
     "neural-cleanse": (*ONE_FOR_ALL, ALPHA),
     "neural-cleanse-2019": (
         *ONE_FOR_ALL,

@@ -1,0 +1,63 @@
+"""Whether a trigger makes images look to the network like its label's own: then it is a short cut of the data.
+
+Related: Liu et al., "Complex Backdoor Detection by Symmetric Feature Differencing" (EX-RAY), CVPR 2022: a trigger is
+natural if what it changes inside is what two clean classes differ by.
+Differs: what is compared is the direction in which the second to last layer moves, with that of the label's own clean
+images.
+"""
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..core.data import Samples
+from ..core.model import Classifier
+from ..core.trigger import Trigger
+from ..errors import UnsupportedModelError
+from ..neurons import second_to_last
+
+OWN = 3  # images of a label without which nothing is known of it
+MOST = 100  # images that are stamped
+FLOOR = 0.1  # of the mean deviation is added to every neuron's: one that never woke has none
+
+
+@final
+class Likeness:
+    """Compares triggers with labels, on one model and its clean samples."""
+
+    def __init__(self, model: Classifier, clean: Samples) -> None:
+        """Look at the clean samples.
+
+        Args:
+            model: left as it is.
+            clean: of as many labels as there are.
+        """
+        self._model, self._clean = model, clean
+        try:
+            self._neurons, _ = second_to_last(model, clean.images)
+        except UnsupportedModelError:
+            self._neurons = torch.empty(0, 0)
+        if self._neurons.numel():
+            spread = self._neurons.std(0)
+            self._mean, self._scale = self._neurons.mean(0), spread + FLOOR * spread.mean() + 1e-12
+
+    def of(self, label: int, trigger: Trigger) -> float:
+        """Mean cosine between what stamped images and what the label's own images wake, as changes from the mean.
+
+        Returns:
+            In [-1, 1]; 1 is as the label's own images. NaN where there are fewer than ``OWN`` of these, or no others,
+            or no layer to look at.
+        """
+        own = self._clean.labels == label
+        if int(own.sum()) < OWN or bool(own.all()) or not self._neurons.numel():
+            return math.nan
+        pixels = self._clean.images[~own][:MOST].float() / 255
+        stamped, _ = second_to_last(self._model, trigger.apply(pixels))
+        towards = self._changes(self._neurons[own]).mean(0)
+        return float(functional.cosine_similarity(self._changes(stamped), towards[None]).mean())
+
+    def _changes(self, neurons: Tensor) -> Tensor:
+        return (neurons - self._mean) / self._scale

@@ -1,0 +1,384 @@
+"""Patch sweep: small patches are tried at every place first, and triggers are inverted from the ones that work best.
+
+Ours, on Neural Cleanse (Wang et al., IEEE S&P 2019), whose optimisation follows the sweep; docs/decisions/021.
+A label is judged twice: early, when masks of honest labels still grow and a backdoored label's has shrunk to its
+trigger; and, where nothing was found, at the end, which is when large triggers show. Where there are so many labels
+that only some were searched, the second look is a scan by ``neural-cleanse``, which begins anew and finds what is no
+patch. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named.
+"""
+
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import t as t_distribution
+from torch import Tensor
+
+from ..core.data import Samples, concatenate
+from ..core.defense import Detector
+from ..core.model import Classifier
+from ..core.progress import Progress, silent
+from ..core.spec import Spec
+from ..core.verdict import LabelEvidence, Outcome, Verdict
+from ..engine import Engine
+from ..errors import OptionError
+from ..inversion.patch_sweep import starts, sweep
+from ..inversion.run import Run
+from ..inversion.search import FIRST_WEIGHT, SearchOptions
+from ..metrics import clopper_pearson
+from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
+from .likeness import Likeness
+from .neural_cleanse import (
+    BEFORE,
+    FEW,
+    HELD_OUT_SHARE,
+    MOST_HELD_OUT,
+    NEAR,
+    VEIL,
+    NeuralCleanse,
+    steps_before_the_fall,
+)
+from .obstacles import obstacle
+from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
+
+PRESSED_SHARE = 2 / 3  # of the refinement; in the rest the masks only give way
+LIKE_ITS_OWN = 0.7  # from this likeness on, a trigger is a short cut: honest labels had 0.77 to 0.91, see decision 021
+TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the end; see decision 021
+NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
+HOPELESS = -1.0  # of many labels none is searched where no patch gives one a third of the probability
+LOOKS = 2  # at which a label is judged, so that each p-value counts twice
+
+
+@final
+@dataclass(frozen=True)
+class PatchSweep(Detector):
+    """A sweep of patches, trigger inversion from the best ones, and an outlier test on the sizes.
+
+    Attributes:
+        lot: labels drawn by lot that are the null.
+        screened: labels that are searched beside the lot: those with the best patches. A model with no more labels than
+            both is searched as a whole.
+        early: steps after which labels are judged for the first time.
+        steps: after which they are judged again, where all are searched and nothing was found.
+        images_per_step: that each label meets in a step.
+        finalists: labels whose trigger is refined at the end, beside those found.
+        final_steps: of that refinement, which is in float32 wherever the search was not.
+        final_images: that each finalist meets in a step.
+        learning_rate: of Adam.
+        flip_goal: share of a batch that must flip before the mask is pressed smaller, in (0, 1].
+        alpha: a p-value below it is a backdoor.
+        max_seconds: after which the scan stops with what it has.
+        workers: processes that share the labels, as in ``Engine``.
+        cluster: address of a Ray cluster on which they are, likewise.
+        resume: a folder where the scan keeps notes, and finds those of one that was killed; none are kept without.
+    """
+
+    name: ClassVar[str] = "patch-sweep"
+    lot: int = 64
+    screened: int = 32
+    early: int = 50
+    steps: int = 110
+    images_per_step: int = 7
+    finalists: int = 2
+    final_steps: int = 60
+    final_images: int = 32
+    learning_rate: float = 0.3
+    flip_goal: float = 0.99
+    alpha: float = 0.01
+    max_seconds: float = math.inf
+    workers: int = 1
+    cluster: str = ""
+    resume: str = ""
+
+    def __post_init__(self) -> None:
+        if not BEFORE <= self.early < self.steps:
+            raise OptionError(f"early must be from {BEFORE} to below steps ({self.steps}), got {self.early}")
+        for option in ("lot", "screened", "images_per_step", "finalists", "final_images"):
+            if not getattr(self, option) >= 1:
+                raise OptionError(f"{option} must be at least 1, got {getattr(self, option)}")
+        if not 0 < self.alpha < 1:
+            raise OptionError(f"alpha must be between 0 and 1, got {self.alpha}")
+        if not (self.final_steps >= 0 and self.max_seconds > 0):
+            raise OptionError("final_steps must be at least 0 and max_seconds above 0")
+        SearchOptions(learning_rate=self.learning_rate, flip_goal=self.flip_goal)
+        Engine(self.workers, self.cluster)
+
+    def inspect(self, model: Classifier, clean: Samples, *, seed: int, progress: Progress = silent) -> Verdict:
+        """Sweep, recover triggers from there, and say whether one is unusually small."""
+        clean.check_fits(model.spec)
+        if reason := obstacle(model, clean):
+            null = "none: the scan was not run"
+            return Verdict(Outcome.INCONCLUSIVE, math.nan, (), (), reason, null, Spec.of(self), seed)
+        return _Scan(self, model, clean, seed, progress).verdict()
+
+
+class _Scan:
+    """One run of ``PatchSweep`` on one model. Labels go by their places in ``searched``."""
+
+    def __init__(self, method: PatchSweep, model: Classifier, clean: Samples, seed: int, progress: Progress) -> None:
+        self.method, self.model, self.clean, self.seed, self.progress = method, model, clean, seed, progress
+        self.began = time.monotonic()
+        self.deadline = self.began + method.max_seconds
+        self.held_out, seen = clean.split(max(1, int(HELD_OUT_SHARE * len(clean))) / len(clean), seed=seed)
+        options = SearchOptions(learning_rate=method.learning_rate, flip_goal=method.flip_goal)
+        if len(seen) < FEW:
+            seen = concatenate([seen, replace(seen, images=seen.images.flip(3))])
+            options = replace(options, veil=VEIL)
+        self.seen = seen
+        self.labels = model.spec.num_classes
+        self.swept = sweep(model, seen, seed=seed)
+        drawn = torch.randperm(self.labels, generator=torch.Generator().manual_seed(seed))[: method.lot]
+        self.searched = torch.arange(self.labels)
+        if self.labels > method.lot + method.screened:
+            best = self.swept.scores.argsort(descending=True, stable=True)[: method.screened]
+            self.searched = torch.cat([best, drawn]).unique()
+        self.in_lot = torch.isin(self.searched, drawn) | (len(self.searched) == self.labels)
+        self.everyone = torch.arange(len(self.searched))
+        self.run = Run(
+            model,
+            seen,
+            self.searched,
+            options=options,
+            seed=seed,
+            engine=Engine(method.workers, method.cluster),
+            notes=Path(method.resume) if method.resume else None,
+            about=f"{method.name} {method.images_per_step} {method.early} {method.steps}",
+        )
+        self.search = self.run.search
+        if self.search.turn == 0:  # else it goes on from notes
+            begin = starts(self.swept, self.searched, model.spec.input_shape[1:], seed=seed)
+            self.search.restore(self.everyone, self.search.state(self.everyone) | {"_logits": begin})
+        self.precision = str(self.search.dtype).removeprefix("torch.")
+        # What each label showed where it looked most suspicious.
+        self.scores = np.zeros(len(self.searched))
+        self.indices = np.zeros(len(self.searched))
+        self.p_values = np.ones(len(self.searched))
+        self.likeness: dict[int, float] = {}
+        self.in_time = True
+
+    def verdict(self) -> Verdict:
+        """Search, judge, refine, conclude."""
+        method, lot = self.method, self.in_lot.numpy()
+        if len(self.searched) < self.labels and float(self.swept.scores.max()) < HOPELESS:
+            return self._without_sweep()
+        logs = self._optimise(method.early)
+        fall = steps_before_the_fall(logs[:, self.in_lot])
+        peaks, sizes = logs[:fall].max(0).values.numpy(), logs[max(0, fall - BEFORE) : fall].mean(0).numpy()
+        tiny = (_share(sizes, lot) <= TINY) & (_share(peaks, lot) <= NEVER_LARGE)
+        self._judge(sizes, np.where(tiny, upper_half_p_values(sizes, lot, labels=self.labels), 1))
+        if self.in_time and not self._named():
+            if len(self.searched) < self.labels:
+                return self._without_sweep()
+            self._press_anew()
+            sizes = mean_of_last(self._optimise(method.steps - method.early)).numpy()
+            self._judge(sizes, label_p_values(sizes, lot, labels=self.labels))
+        finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
+        self._refine(torch.tensor(finalists))
+        self.run.forget()
+        return self._conclude()
+
+    def _press_anew(self) -> None:
+        """Set λ to where it began, where it is lower: it has fallen a long way while masks grew, and rises slowly."""
+        if self.search.turn == self.method.early:  # else it goes on from notes, and this was done
+            state = self.search.state(self.everyone)
+            self.search.restore(self.everyone, state | {"_weight": state["_weight"].clamp_min(FIRST_WEIGHT)})
+
+    def _without_sweep(self) -> Verdict:
+        """The second look where there are many labels."""
+        method = self.method
+        shared = {
+            name: getattr(method, name)
+            for name in (
+                "lot", "images_per_step", "finalists", "final_steps", "final_images", "learning_rate", "flip_goal",
+                "alpha", "workers", "cluster", "resume",
+            )
+        }  # fmt: skip
+        scan = NeuralCleanse(**shared, max_seconds=max(1e-3, self.deadline - time.monotonic()))
+        found = scan.inspect(self.model, self.clean, seed=self.seed, progress=self.progress)
+        self.run.forget()
+        labels = tuple(replace(one, p_value=float(np.minimum(1, LOOKS * one.p_value))) for one in found.labels)
+        p_value = float(np.minimum(1, LOOKS * found.p_value))
+        low = {one.label for one in labels if one.p_value < method.alpha}
+        targets = tuple(label for label in found.targets if label in low)
+        outcome, reason = found.outcome, found.reason
+        if outcome is not Outcome.INCONCLUSIVE and p_value >= method.alpha:
+            outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(labels[0], p_value)
+        cost = found.cost | {
+            "image_gradients": found.cost["image_gradients"] + self._image_gradients(),
+            "seconds": round(time.monotonic() - self.began, 2),
+        }
+        null = f"{found.null}; after a sweep that found nothing (Bonferroni)"
+        return Verdict(outcome, p_value, targets, labels, reason, null, Spec.of(method), self.seed, cost)
+
+    def _image_gradients(self) -> int:
+        return self.search.image_gradients + self.swept.forward_passes // 2  # a forward pass is half of the work
+
+    def _optimise(self, steps: int) -> Tensor:
+        """Take ``steps``; returns the log norms ``(T, L)`` after each."""
+        before = self.search.turn
+
+        def tell(taken: float) -> None:
+            self.progress("scan", done=min(before + taken, self.method.steps), total=self.method.steps)
+
+        logs, self.in_time = self.run(
+            self.everyone, steps, images=self.method.images_per_step, deadline=self.deadline, tell=tell
+        )
+        return logs
+
+    def _judge(self, sizes: Vector, p_values: Vector) -> None:
+        """Take a look's p-values of log norms ``(L,)`` for labels that it finds more suspicious than one before."""
+        null = sizes[self.in_lot.numpy()]
+        corrected = np.minimum(1, LOOKS * p_values)  # Bonferroni
+        newer = ~(self.p_values <= corrected) | (self.scores == 0)
+        self.scores = np.where(newer, np.median(null) - sizes, self.scores)
+        self.indices = np.where(newer, anomaly_indices(np.exp(sizes), np.exp(null)), self.indices)
+        self.p_values = np.where(newer, corrected, self.p_values)
+
+    def _suspects(self) -> list[int]:
+        """Places of labels whose triggers are unusually small, and small; the most suspicious first."""
+        low = (self.p_values < self.method.alpha) & (self.scores >= -math.log(SMALL))
+        return [place for place in self._ranking().tolist() if low[place]]
+
+    def _named(self) -> list[int]:
+        """Suspects whose triggers do not make images look like the label's own."""
+        suspects = self._suspects()
+        if suspects:
+            likeness = Likeness(self.model, self.clean)
+            self.likeness = {
+                place: likeness.of(int(self.searched[place]), self.search.trigger(place)) for place in suspects
+            }
+        return [place for place in suspects if not self.likeness[place] >= LIKE_ITS_OWN]  # NaN: nothing is known
+
+    def _refine(self, finalists: Tensor) -> None:
+        """Press the finalists' triggers on larger batches, then let go until they flip what they should; in float32."""
+        steps = self.method.final_steps if self.in_time else 0
+        if steps:
+            self.search.in_float32()
+        for step in range(steps):
+            press = step < PRESSED_SHARE * steps
+            self.search.advance(finalists, images=self.method.final_images, press=press, deadline=self.deadline)
+            self.progress("refine", done=step + 1, total=steps)
+
+    def _ranking(self) -> NDArray[np.int64]:
+        """All places, the most suspicious first."""
+        return np.lexsort((-self.scores, self.p_values))
+
+    def _conclude(self) -> Verdict:
+        named = self._named()
+        ranking = self._ranking().tolist()
+        ranked = tuple(self._evidence(place) for place in [*named, *(one for one in ranking if one not in named)])
+        labels = {int(self.searched[place]) for place in named}
+        targets = tuple(one.label for one in ranked if one.label in labels and _works(one))
+        p_value = float(self.p_values.min())
+        if targets:
+            outcome, reason = Outcome.BACKDOOR_FOUND, _found(ranked, targets)
+        elif not self.in_time:
+            outcome = Outcome.INCONCLUSIVE
+            reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
+        else:
+            outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value)
+        null = (
+            f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
+            "spread of their upper half, and at the end as normal (Grubbs' test; Bonferroni); not a population of "
+            "clean models"
+        )
+        cost = {
+            "image_gradients": self._image_gradients(),
+            "seconds": round(time.monotonic() - self.began, 2),
+            "precision": self.precision,
+            "device": self.model.device.type,
+            "samples_seen": len(self.seen),
+            "samples_held_out": len(self.held_out),
+            "labels_screened_out": self.labels - len(self.searched),
+        }
+        return Verdict(outcome, p_value, targets, ranked, reason, null, Spec.of(self.method), self.seed, cost)
+
+    def _why_not(self, first: LabelEvidence, p_value: float) -> str:
+        if self._suspects():
+            like = max(self.likeness.values(), default=math.nan)
+            if like >= LIKE_ITS_OWN:
+                return (
+                    f"the smallest trigger (label {first.label}) is unusually small, but it makes images look to the "
+                    "network as the label's own do: a short cut that the data has, and no sign of a backdoor"
+                )
+            return (
+                f"the smallest trigger (label {first.label}) is unusually small, but it fails on samples that it was "
+                "not made on"
+            )
+        if p_value < self.method.alpha:
+            return (
+                f"the smallest trigger (label {first.label}) is unusually small, but it is more than {SMALL:.0%} of a "
+                "typical one"
+            )
+        if p_value < NEAR:
+            return (
+                f"the smallest trigger (label {first.label}) is smaller than most, but chance makes one as small in "
+                f"{p_value:.1%} of models, and the line is {self.method.alpha:.0%}; scan again with more samples, or "
+                "another seed"
+            )
+        return "no label's trigger is unusually small beside the others'"
+
+    def _evidence(self, place: int) -> LabelEvidence:
+        return evidence_of(
+            self.search,
+            place,
+            self.model,
+            self.held_out,
+            most=MOST_HELD_OUT,
+            score=float(self.scores[place]),
+            anomaly_index=float(self.indices[place]),
+            p_value=float(self.p_values[place]),
+        )
+
+
+def upper_half_p_values(sizes: Vector, in_null: NDArray[np.bool_], *, labels: int) -> Vector:
+    """p-value of each label for being lower than the lowest label of an honest model would be, early in the search.
+
+    A trigger that makes one label smaller often makes others smaller with it, which would widen a spread that they
+    count in. So the spread is that of the labels above the median, mirrored, which nothing small is among; distances
+    below the median in that spread follow Student's t, as in Grubbs' test. Each p-value is multiplied by the number of
+    labels.
+
+    Args:
+        sizes: ``(L,)`` log norms.
+        in_null: ``(L,)`` bool, the labels that are the null.
+        labels: how many labels the model has.
+
+    Returns:
+        ``(L,)`` p-values in [0, 1]; NaN where the null is too short or does not spread.
+    """
+    null = sizes[in_null]
+    centre = float(np.median(null))
+    above = null[null > centre] - centre
+    if len(null) < FEWEST_NULL or not len(above):
+        return np.full(len(sizes), np.nan)
+    spread = math.sqrt(float(np.square(above).mean()) * (1 + 1 / len(null)))
+    p_values: Vector = np.minimum(1, labels * t_distribution.sf((centre - sizes) / spread, max(1, len(above) - 1)))
+    return p_values
+
+
+def _share(logs: Vector, in_null: NDArray[np.bool_]) -> Vector:
+    """``(L,)`` of the typical label of the null, from logarithms."""
+    shares: Vector = np.exp(logs - np.median(logs[in_null]))
+    return shares
+
+
+def _works(evidence: LabelEvidence) -> bool:
+    """Whether the held-out samples leave it possible that the trigger works on at least ``WORKING_FLIP_RATE``."""
+    if evidence.flips_of == 0:
+        return True
+    return clopper_pearson(round(evidence.flip_rate * evidence.flips_of), evidence.flips_of)[1] >= WORKING_FLIP_RATE
+
+
+def _found(ranked: tuple[LabelEvidence, ...], targets: tuple[int, ...]) -> str:
+    first = next(evidence for evidence in ranked if evidence.label == targets[0])
+    named = "label " + str(targets[0]) if len(targets) == 1 else "labels " + ", ".join(map(str, targets))
+    return (
+        f"a change of {first.norm:.1f} pixels turns {first.flip_rate:.0%} of unseen samples to label {first.label}; "
+        f"after equal search, its trigger took {math.exp(-first.score):.0%} of a typical label's; found: {named}"
+    )

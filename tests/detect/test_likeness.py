@@ -1,0 +1,68 @@
+"""Likeness of triggers to labels, on features that can be worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gifthorse.core.data import Samples
+from gifthorse.core.model import Classifier, ModelSpec
+from gifthorse.core.trigger import MaskedPattern
+from gifthorse.detect.likeness import Likeness
+
+
+class Corners(nn.Module):
+    """The four corner pixels are the neurons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.head(images[:, 0, ::3, ::3].flatten(1))
+        return found
+
+
+def model() -> Classifier:
+    return Classifier(Corners(), ModelSpec(input_shape=(1, 4, 4), num_classes=4))
+
+
+def clean(each: int = 5) -> Samples:
+    """Images of label 0, 1, 2, 3 have a white corner: top left, top right, bottom left, bottom right."""
+    labels = torch.arange(4).repeat_interleave(each)
+    images = torch.zeros(len(labels), 1, 4, 4, dtype=torch.uint8)
+    for number, label in enumerate(labels.tolist()):
+        images[number, 0, 3 * (label // 2), 3 * (label % 2)] = 255
+    return Samples(images, labels)
+
+
+def corners(*values: float) -> MaskedPattern:
+    mask, pattern = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
+    mask[0, ::3, ::3] = 1
+    pattern[0, ::3, ::3] = torch.tensor(values).view(2, 2)
+    return MaskedPattern(mask, pattern)
+
+
+def test_a_trigger_that_looks_as_the_label_does():
+    assert Likeness(model(), clean()).of(0, corners(1, 0, 0, 0)) == pytest.approx(1, abs=1e-5)
+
+
+def test_one_that_wakes_other_neurons():
+    # From the mean (¼, ¼, ¼, ¼) on, in units that are the same for all: (¾, -¼, -¼, -¼) is the label's direction,
+    # (-¼, -¼, -¼, ¾) the trigger's; their cosine is (-3 - 3 + 1 + 1) / 12.
+    assert Likeness(model(), clean()).of(0, corners(0, 0, 0, 1)) == pytest.approx(-1 / 3, abs=1e-5)
+
+
+def test_what_nothing_is_known_of():
+    few = clean(2)
+    assert math.isnan(Likeness(model(), few).of(0, corners(1, 0, 0, 0)))
+    one = clean().subset(torch.arange(5))
+    assert math.isnan(Likeness(model(), one).of(0, corners(1, 0, 0, 0)))
+
+    class NoLayers(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images[:, 0, ::3, ::3].flatten(1)
+
+    bare = Classifier(NoLayers(), ModelSpec(input_shape=(1, 4, 4), num_classes=4))
+    assert math.isnan(Likeness(bare, clean()).of(0, corners(1, 0, 0, 0)))

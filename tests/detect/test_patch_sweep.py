@@ -1,0 +1,171 @@
+"""The patch sweep on a planted backdoor, with the honest twin beside it, and how it judges."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from gifthorse.core.attack import Implant
+from gifthorse.core.data import Samples
+from gifthorse.core.model import Classifier
+from gifthorse.core.verdict import Outcome
+from gifthorse.data import load_samples
+from gifthorse.detect import patch_sweep
+from gifthorse.detect.patch_sweep import PatchSweep, upper_half_p_values
+from gifthorse.errors import OptionError
+from gifthorse.load import load_model
+
+
+def target_of(implant: Implant) -> int:
+    target: int = implant.label_map.target  # type: ignore[attr-defined]
+    return target
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_planted_target_and_only_it_is_found(
+    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples, seed: int
+):
+    verdict = PatchSweep().inspect(toy_backdoored, toy_clean, seed=seed)
+    assert verdict.outcome is Outcome.BACKDOOR_FOUND
+    assert verdict.targets == (target_of(toy_implant),)
+    assert verdict.p_value < 0.01
+    (first,) = verdict.triggers
+    assert first is verdict.labels[0]
+    assert first.flip_rate > 0.9
+    assert first.norm < 0.5 * sorted(evidence.norm for evidence in verdict.labels)[6]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nothing_is_found_in_the_honest_twin(toy_honest: Classifier, toy_clean: Samples, seed: int):
+    verdict = PatchSweep().inspect(toy_honest, toy_clean, seed=seed)
+    assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
+    assert verdict.targets == ()
+    assert len(verdict.labels) == 12
+
+
+def test_where_a_backdoor_is_found_early_the_search_ends(
+    toy_backdoored: Classifier, toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patch_sweep, "TINY", 0.2)  # a patch and its frame are a sixth of the toy's images
+    monkeypatch.setattr(patch_sweep, "NEVER_LARGE", 0.5)
+    method = PatchSweep(final_steps=0)
+    found, not_found = (method.inspect(model, toy_clean, seed=0) for model in (toy_backdoored, toy_honest))
+    assert max(evidence.steps for evidence in found.labels) == method.early
+    assert max(evidence.steps for evidence in not_found.labels) > method.early
+    assert found.cost["image_gradients"] < not_found.cost["image_gradients"]
+
+
+def test_of_many_labels_the_best_patches_and_a_lot_are_searched(
+    toy_backdoored: Classifier, toy_honest: Classifier, toy_implant: Implant, toy_clean: Samples
+):
+    target = target_of(toy_implant)
+    seed = next(  # one with which the target is not in the lot
+        seed
+        for seed in range(20)
+        if target not in torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:7]
+    )
+    method = PatchSweep(lot=7, screened=3)
+    verdict = method.inspect(toy_backdoored, toy_clean, seed=seed)
+    assert verdict.targets == (target,)
+    assert verdict.cost["labels_screened_out"] == 12 - len(verdict.labels) > 0
+    assert "7 of 12 labels" in verdict.null
+    assert method.inspect(toy_honest, toy_clean, seed=seed).outcome is Outcome.NO_BACKDOOR_FOUND
+
+
+def test_few_samples_are_veiled(toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples):
+    verdict = PatchSweep().inspect(toy_backdoored, toy_clean.take(12, seed=0), seed=0)
+    assert verdict.cost["samples_seen"] == 20  # ten, and their mirror images
+    assert verdict.labels[0].label == target_of(toy_implant)
+
+
+def test_time_limit_is_inconclusive_unless_something_was_found(toy_honest: Classifier, toy_clean: Samples):
+    verdict = PatchSweep(max_seconds=0.001).inspect(toy_honest, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "allow more time" in verdict.reason
+
+
+def test_workers_find_the_same(toy_backdoored: Classifier, toy_clean: Samples):
+    here, elsewhere = (PatchSweep(workers=count).inspect(toy_backdoored, toy_clean, seed=0) for count in (1, 2))
+    assert here.p_value == elsewhere.p_value
+    assert here.targets == elsewhere.targets
+
+
+def test_a_killed_scan_goes_on(toy_honest: Classifier, toy_clean: Samples, tmp_path: Any):
+    class Killed(Exception):
+        pass
+
+    def kill(step: str, *, done: float, total: float) -> None:
+        if done >= 60:
+            raise Killed
+
+    method = PatchSweep(resume=str(tmp_path))
+    with pytest.raises(Killed):
+        method.inspect(toy_honest, toy_clean, seed=0, progress=kill)
+    assert list(tmp_path.iterdir())
+    again = method.inspect(toy_honest, toy_clean, seed=0)
+    whole = PatchSweep().inspect(toy_honest, toy_clean, seed=0)
+    assert again.p_value == whole.p_value
+    assert [one.norm for one in again.labels] == [one.norm for one in whole.labels]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_spread_from_the_upper_half_by_hand():
+    sizes = np.array([0.0, 1.0, 5.0, 5.2, 4.8, 5.4, 4.9, 5.6, 5.1])
+    null = np.ones(9, bool)
+    null[0] = False
+    above = np.array([5.2, 5.4, 5.6, 5.1]) - 5.05  # the median of the eight is between 5.0 and 5.1
+    spread = math.sqrt((above**2).mean() * (1 + 1 / 8))
+    by_hand = 20 * stats.t.sf((5.05 - 0.0) / spread, 3)
+    found = upper_half_p_values(sizes, null, labels=20)
+    assert found[0] == pytest.approx(min(1, by_hand))
+    assert found[7] == 1
+    assert found.argmin() == 0
+
+
+def test_small_labels_do_not_widen_it():
+    honest = np.array([5.0, 5.2, 4.8, 5.4, 4.9, 5.6, 5.1, 5.3, 4.7, 5.5])
+    one, several = honest.copy(), honest.copy()
+    one[0], several[[0, 2, 8]] = 1.0, 1.0
+    every = np.ones(10, bool)
+    first, second = (upper_half_p_values(sizes, every, labels=10)[0] for sizes in (one, several))
+    assert max(first, second) < 0.01
+
+
+@pytest.mark.parametrize("sizes", [[1.0, 2, 3, 4], [2.0] * 9])
+def test_nothing_is_said_where_nothing_is_usual(sizes: list[float]):
+    assert np.isnan(upper_half_p_values(np.array(sizes), np.ones(len(sizes), bool), labels=10)).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"early": 9},
+        {"early": 110},
+        {"workers": 0},
+        {"images_per_step": 0},
+        {"lot": 0},
+        {"screened": 0},
+        {"finalists": 0},
+        {"final_images": 0},
+        {"alpha": 0.0},
+        {"final_steps": -1},
+        {"max_seconds": 0.0},
+        {"learning_rate": -1.0},
+        {"flip_goal": 2.0},
+    ],
+    ids=str,
+)
+def test_bad_options(options: dict[str, float]):
+    with pytest.raises(OptionError, match=next(iter(options))):
+        PatchSweep(**options)  # type: ignore[arg-type]
+
+
+def test_real_model_of_others(shared_data):
+    model = load_model(shared_data / "wild" / "mnist-white-square" / "badnet-MNIST.pth", arch="badnets-mnist")
+    samples = load_samples("mnist", root=shared_data, limit=500)
+    verdict = PatchSweep().inspect(model, samples, seed=0)
+    assert (verdict.outcome, verdict.targets) == (Outcome.BACKDOOR_FOUND, (1,))
+    assert verdict.p_value < 0.01
