@@ -116,7 +116,7 @@ def test_a_service_is_vetted_as_far_as_that_goes(run, toy, service):
     ended = run("vet", *words(toy, service, "--out", "out"))
     assert ended.code == 3, ended.err
     assert f"CANNOT TELL in {service}" in ended.out
-    assert "neural-cleanse is not applicable" in ended.out
+    assert "patch-sweep is not applicable" in ended.out
     assert "NotLookedInto" in ended.out
     record = json.loads(Path("out/report.json").read_text("utf-8"))
     assert record["model"]["path"] is None

@@ -39,7 +39,7 @@ def test_vet_cannot_tell_and_guards(asked, toy_clean, toy_backdoored, recovered,
     verdict = vetting.verdict
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert math.isnan(verdict.p_value)
-    assert "neural-cleanse is not applicable" in verdict.reason
+    assert "patch-sweep is not applicable" in verdict.reason
     assert "of the toy only answers are to be had" in verdict.reason
     assert "Nor can unlearning change it" in verdict.reason
     assert "Vet the model's own file" in verdict.reason
