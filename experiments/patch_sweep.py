@@ -39,7 +39,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data-root", type=Path, help="folder of the data sets (or GIFTHORSE_DATA)")
     options.add_argument("--work", type=Path, required=True, help="folder for models and rows")
-    options.add_argument("--only", choices=DATA, nargs="+", help="these data sets alone, and no result file yet")
+    options.add_argument("--only", choices=DATA, nargs="+", help="these data sets alone; the page says so")
     chosen = options.parse_args()
     rows = []
     for data in chosen.only or DATA:
@@ -48,8 +48,7 @@ def main() -> None:
         zoo.build(recipes, folder, load=partial(load_splits, root=chosen.data_root))
         train, _ = load_splits(recipes[0], root=chosen.data_root)
         rows += [row(data, recipe, train, folder / recipe.name, chosen.work / "rows") for recipe in recipes]
-    if not chosen.only:
-        record.write("patch_sweep", Path(__file__), rows, page(rows), uses=USES, arguments="--work FOLDER")
+    record.write("patch_sweep", Path(__file__), rows, page(rows), uses=USES, arguments="--work FOLDER")
 
 
 def row(data: str, recipe: Recipe, train: Samples, folder: Path, work: Path) -> dict[str, Any]:
@@ -114,7 +113,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "| data | method | found | named | alone | honest twins called backdoored | image-gradients | seconds |",
         "|---|---|---|---|---|---|---:|---:|",
     ]
-    for data, shown in DATA.items():
+    present = {data: shown for data, shown in DATA.items() if any(one["data"] == data for one in rows)}
+    for data, shown in present.items():
         mine = [one for one in rows if one["data"] == data]
         for method in ("the paper's rule", "neural-cleanse", "patch-sweep"):
             said = [of(method, one, earlier[one["name"]]) for one in mine]
@@ -129,6 +129,8 @@ def page(rows: list[dict[str, Any]]) -> str:
                 f"{statistics.median(cost['seconds'] for cost in costs):.0f}",
             ]
             lines.append(f"| {' | '.join([shown, method, *cells])} |")
+    absent = [shown for data, shown in DATA.items() if data not in present]
+    lines += ["", f"**Not run yet: {', '.join(absent)}.**"] if absent else []
     lines += [
         "",
         "Image-gradients and seconds are medians over models and twins; a forward pass of the sweep counts as half an "
