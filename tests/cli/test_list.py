@@ -8,7 +8,15 @@ def test_every_method_is_listed(run):
     lines = [line.strip() for line in ended.out.splitlines()]
     assert any(line.startswith("badnets ") and line.endswith("who is poisoned.") for line in lines)
     assert "``" not in ended.out
-    for name in ("patch", "all-to-one", "neural-cleanse", "patch-sweep", "fine-pruning", "strip", "adaptive-neural-cleanse"):
+    for name in (
+        "patch",
+        "all-to-one",
+        "neural-cleanse",
+        "patch-sweep",
+        "fine-pruning",
+        "strip",
+        "adaptive-neural-cleanse",
+    ):
         assert any(line.startswith(f"{name} ") for line in lines), name
 
 

@@ -45,6 +45,15 @@ def test_the_place_and_the_patch_that_work():
     assert swept.forward_passes == 3 * len(dictionary(3, 3)) * 36  # six tops and lefts: 0, 2, 4, 6, 8, 9
 
 
+def test_it_ends_when_its_time_is_up():
+    model, samples = watched([0, 0, 2])
+    assert sweep(model, samples, seed=0, deadline=0.0).forward_passes == 0
+    told: list[tuple[float, float]] = []
+    whole = sweep(model, samples, seed=0, tell=lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] == whole.forward_passes / 3
+    assert told == sorted(told)
+
+
 def test_only_images_of_other_labels_count():
     model, samples = watched([1, 1, 1, 0])
     bright = samples.images.clone()

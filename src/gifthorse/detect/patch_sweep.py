@@ -131,7 +131,13 @@ class _Scan:
             options = replace(options, veil=VEIL)
         self.seen = seen
         self.labels = model.spec.num_classes
-        self.swept = sweep(model, seen, seed=seed)
+        self.swept = sweep(
+            model,
+            seen,
+            seed=seed,
+            deadline=self.deadline,
+            tell=lambda done, total: progress("sweep", done=done, total=total),
+        )
         drawn = torch.randperm(self.labels, generator=torch.Generator().manual_seed(seed))[: method.lot]
         self.searched = torch.arange(self.labels)
         if self.labels > method.lot + method.screened:

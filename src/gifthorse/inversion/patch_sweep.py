@@ -7,6 +7,9 @@ where the search for that label's trigger begins.
 """
 
 import itertools
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -46,13 +49,22 @@ class Sweep:
     forward_passes: int
 
 
-def sweep(model: Classifier, samples: Samples, *, seed: int) -> Sweep:
-    """Try every patch at every place.
+def sweep(
+    model: Classifier,
+    samples: Samples,
+    *,
+    seed: int,
+    deadline: float = math.inf,
+    tell: Callable[[float, float], None] = lambda done, total: None,
+) -> Sweep:
+    """Try every patch at every place, as long as there is time.
 
     Args:
         model: left as it is.
         samples: clean.
         seed: of the images that are drawn.
+        deadline: on ``time.monotonic()``'s clock.
+        tell: told how many patches of how many have been tried.
     """
     _, height, width = model.spec.input_shape
     side = patch_side(height, width)
@@ -69,7 +81,10 @@ def sweep(model: Classifier, samples: Samples, *, seed: int) -> Sweep:
     together = max(1, images_per_pass(frozen) // len(images))
     scores = torch.full((count,), -torch.inf, device=model.device)
     best = torch.zeros(count, dtype=torch.int64, device=model.device)
+    tried = 0
     for start in range(0, len(tries), together):
+        if time.monotonic() > deadline:
+            break
         part = tries[start : start + together]
         stamped = images.repeat(len(part), 1, 1, 1, 1)
         for number, (place, patch) in enumerate(part):
@@ -81,8 +96,10 @@ def sweep(model: Classifier, samples: Samples, *, seed: int) -> Sweep:
         found, which = (logits.log_softmax(2) * share).sum(1).max(0)
         better = found > scores  # NaN is no better
         scores, best = torch.where(better, found, scores), torch.where(better, which + start, best)
+        tried += len(part)
+        tell(tried, len(tries))
     where = torch.tensor(tries)[best.cpu()]
-    return Sweep(scores.cpu(), places[where[:, 0]], patches.cpu()[where[:, 1]], len(tries) * len(images))
+    return Sweep(scores.cpu(), places[where[:, 0]], patches.cpu()[where[:, 1]], tried * len(images))
 
 
 def starts(swept: Sweep, labels: Tensor, size: tuple[int, int], *, seed: int) -> Tensor:
