@@ -89,6 +89,9 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
         (corpus / f"seed-{hashlib.sha256(seed).hexdigest()[:16]}").write_bytes(seed)
     row = {"name": name, "seconds": 0.0, "runs": 0, "edges": 0, "findings": []}
     row |= json.loads(known.read_text("utf-8")) if known.exists() else {}
+    if minutes:
+        module = import_module(f"gifthorse.{TARGETS[name].module}")
+        row["parser"] = hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()[:12]
     end = time.monotonic() + 60 * minutes
     for _ in range(MOST_FINDINGS):
         left = end - time.monotonic()
@@ -111,9 +114,6 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
         if ended.returncode:
             (folder / f"finding-{len(row['findings'])}.txt").write_text(said[-20_000:], "utf-8")
             row["findings"].append(_what(said))
-    row["parser"] = hashlib.sha256(
-        Path(import_module(f"gifthorse.{TARGETS[name].module}").__file__ or "").read_bytes()
-    ).hexdigest()[:12]
     row["inputs"] = sum(1 for _ in corpus.iterdir())
     known.write_text(json.dumps(row, indent=1), "utf-8")
     return row
@@ -171,7 +171,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Fuzz, and write."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--minutes", type=float, default=60)
+    options.add_argument("--minutes", type=float, default=60, help="for each; 0 writes the page of what is known")
     options.add_argument("--only", choices=TARGETS, action="append")
     options.add_argument("--work", type=Path, required=True)
     options.add_argument("--in-process", choices=TARGETS, help=argparse.SUPPRESS)
