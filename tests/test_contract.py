@@ -28,6 +28,7 @@ from gifthorse.core.verdict import Verdict
 from gifthorse.detect import DETECTORS
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.neural_cleanse_2019 import NeuralCleanse2019
+from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.detect.source_specific import SourceSpecific
 from gifthorse.guard import FILTERS
 from gifthorse.guard.activation_filter import ActivationFilter
@@ -49,6 +50,7 @@ QUICK_BADNETS = BadNets((Patch(height=2, width=2),), (AllToOne(5),))
 class TestDetectors(DetectorContract):
     methods = (
         NeuralCleanse(steps=14, rung=10, judged=12, lot=10, final_steps=3),
+        PatchSweep(early=10, steps=14, lot=12, final_steps=3),
         SourceSpecific(steps=6, rung=2, most=20, lot=20, images_per_step=2),
     )
 

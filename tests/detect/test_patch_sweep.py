@@ -11,9 +11,11 @@ from scipy import stats
 from gifthorse.core.attack import Implant
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier
+from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
 from gifthorse.detect import patch_sweep
+from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.patch_sweep import PatchSweep, upper_half_p_values
 from gifthorse.errors import OptionError
 from gifthorse.load import load_model
@@ -68,11 +70,23 @@ def test_of_many_labels_the_best_patches_and_a_lot_are_searched(
         if target not in torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:7]
     )
     method = PatchSweep(lot=7, screened=3)
-    verdict = method.inspect(toy_backdoored, toy_clean, seed=seed)
-    assert verdict.targets == (target,)
-    assert verdict.cost["labels_screened_out"] == 12 - len(verdict.labels) > 0
-    assert "7 of 12 labels" in verdict.null
+    scan = patch_sweep._Scan(method, toy_backdoored, toy_clean, seed, silent)
+    assert target in scan.searched.tolist()
+    assert int(scan.in_lot.sum()) == 7
+    assert 7 <= len(scan.searched) <= 10
     assert method.inspect(toy_honest, toy_clean, seed=seed).outcome is Outcome.NO_BACKDOOR_FOUND
+
+
+def test_of_many_labels_what_is_no_patch_is_searched_without_a_sweep(
+    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patch_sweep, "HOPELESS", 1.0)
+    verdict = PatchSweep(lot=7, screened=3).inspect(toy_backdoored, toy_clean, seed=0)
+    alone = NeuralCleanse(lot=7).inspect(toy_backdoored, toy_clean, seed=0)
+    assert verdict.targets == alone.targets == (target_of(toy_implant),)
+    assert verdict.p_value == pytest.approx(2 * alone.p_value)
+    assert verdict.cost["image_gradients"] > alone.cost["image_gradients"]
+    assert verdict.spec.name == "patch-sweep"
 
 
 def test_few_samples_are_veiled(toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples):
@@ -98,7 +112,7 @@ def test_a_killed_scan_goes_on(toy_honest: Classifier, toy_clean: Samples, tmp_p
         pass
 
     def kill(step: str, *, done: float, total: float) -> None:
-        if done >= 60:
+        if step == "scan" and done >= 60:
             raise Killed
 
     method = PatchSweep(resume=str(tmp_path))

@@ -1,6 +1,8 @@
 """Patch sweep: small patches are tried at every place first, and triggers are inverted from the ones that work best.
 
-Ours, on Neural Cleanse (Wang et al., IEEE S&P 2019), whose optimisation follows the sweep; docs/decisions/021.
+Paper: Wang et al., "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks", IEEE S&P 2019,
+section IV, for the optimisation.
+Differs: the sweep, and how it is judged, are ours; docs/decisions/021.
 A label is judged twice: early, when masks of honest labels still grow and a backdoored label's has shrunk to its
 trigger; and, where nothing was found, at the end, which is when large triggers show. Where there are so many labels
 that only some were searched, the second look is a scan by ``neural-cleanse``, which begins anew and finds what is no
