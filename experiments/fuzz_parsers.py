@@ -31,6 +31,7 @@ from fuzz_targets import TARGETS
 HOSTILE = record.ROOT / "tests" / "hostile"
 LONGEST = 2**14  # bytes of an input
 SECONDS, MEBIBYTES = 120, 4096  # of one run; seconds by the clock, where others compute, too
+SEED = "seed-"  # how the files that fuzzing began with are named
 MOST_FINDINGS = 20  # of one target in one call
 INSTRUMENTED = ("gifthorse", "pickletools", "picklescan", "zipfile", "tomllib", "json")
 
@@ -86,12 +87,11 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
     for one in (corpus, found):
         one.mkdir(parents=True, exist_ok=True)
     for seed in seeds(name):
-        (corpus / f"seed-{hashlib.sha256(seed).hexdigest()[:16]}").write_bytes(seed)
+        (corpus / f"{SEED}{hashlib.sha256(seed).hexdigest()[:16]}").write_bytes(seed)
     row = {"name": name, "seconds": 0.0, "runs": 0, "edges": 0, "findings": []}
     row |= json.loads(known.read_text("utf-8")) if known.exists() else {}
-    if minutes:
-        module = import_module(f"gifthorse.{TARGETS[name].module}")
-        row["parser"] = hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()[:12]
+    module = import_module(f"gifthorse.{TARGETS[name].module}")
+    row["parser"] = hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()[:12]
     end = time.monotonic() + 60 * minutes
     for _ in range(MOST_FINDINGS):
         left = end - time.monotonic()
@@ -114,7 +114,7 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
         if ended.returncode:
             (folder / f"finding-{len(row['findings'])}.txt").write_text(said[-20_000:], "utf-8")
             row["findings"].append(_what(said))
-    row["inputs"] = sum(1 for _ in corpus.iterdir())
+    row["inputs"] = sum(not one.name.startswith(SEED) for one in corpus.iterdir())
     known.write_text(json.dumps(row, indent=1), "utf-8")
     return row
 
@@ -141,7 +141,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"raises what is no error of ours, takes more than {SECONDS} seconds or {MEBIBYTES // 1024} GiB, or ends the",
         "process.",
         "",
-        "| parser | minutes | runs | a second | edges | inputs kept | findings | source |",
+        "| parser | minutes | runs | a second | edges | inputs found | findings | source |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -156,8 +156,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     told = "What was found, and is mended; `tests/hostile/test_findings.py` has inputs of these kinds:"
     lines += [
         "",
-        f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, at the lowest priority, on two cores",
-        "that others had, too; minutes count the start of each process. Edges are those of our own code and of the",
+        f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, on two cores that others had,",
+        "too; minutes count the start of each process. Edges are those of our own code and of the",
         "parts of Python that it parses with; what is in C (HDF5, Pillow, torch, parquet) is run and not counted.",
         "Source is the beginning of the SHA-256 of the parser's module, as it was fuzzed.",
         "",
@@ -179,7 +179,7 @@ def main() -> None:
     if chosen.in_process:
         fuzz(chosen.in_process, rest)
         return
-    for name in chosen.only or TARGETS:
+    for name in (chosen.only or TARGETS) if chosen.minutes else ():
         row = fuzzed(name, chosen.work, chosen.minutes)
         print(
             f"{name}: {row['runs']:,} runs, {row['edges']:,} edges, findings: {row['findings'] or 'none'}", flush=True

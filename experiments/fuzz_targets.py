@@ -5,8 +5,7 @@ To add one: a function here, and its row in ``TARGETS``.
 
 import io
 import json
-import math
-import struct
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -19,6 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 MEMORY = Path("/dev/shm")
+CAFFE_FILES = Path(__file__).parents[1] / "tests" / "load"  # which writes them by hand, too
 Parse = Callable[[bytes], object]
 
 
@@ -377,35 +377,18 @@ def _sound_tensors() -> Iterable[bytes]:
 @cache
 def _caffemodel() -> bytes:
     """Weights of the layers in ``CAFFE``: a convolution, its statistics and scale, and a dense layer."""
-
-    def field(number: int, content: bytes) -> bytes:
-        return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-    def layer(name: str, kind: str, *shapes: tuple[int, ...]) -> bytes:
-        blobs = b"".join(
-            field(
-                7, field(7, field(1, b"".join(map(_varint, shape)))) + field(5, struct.pack("<f", 1) * math.prod(shape))
-            )
-            for shape in shapes
-        )
-        return field(100, field(1, name.encode()) + field(2, kind.encode()) + blobs)
-
-    return b"".join(
-        [
-            layer("conv", "Convolution", (2, 1, 3, 3), (2,)),
-            layer("bn", "BatchNorm", (2,), (2,), (1,)),
-            layer("scale", "Scale", (2,), (2,)),
-            layer("ip", "InnerProduct", (3, 18), (3,)),
-        ]
+    sys.path.insert(0, str(CAFFE_FILES))
+    try:
+        files, ones = import_module("caffe_files"), import_module("numpy").ones
+    finally:
+        sys.path.remove(str(CAFFE_FILES))
+    content: bytes = files.net(
+        files.layer("conv", "Convolution", [ones((2, 1, 3, 3)), ones(2)]),
+        files.layer("bn", "BatchNorm", [ones(2), ones(2), ones(1)]),
+        files.layer("scale", "Scale", [ones(2), ones(2)]),
+        files.layer("ip", "InnerProduct", [ones((3, 18)), ones(3)]),
     )
-
-
-def _varint(value: int) -> bytes:
-    out = b""
-    while value > 127:
-        out += bytes([value & 127 | 128])
-        value >>= 7
-    return out + bytes([value])
+    return content
 
 
 TENSOR = '{"inputs":[{"name":"images","shape":[1,1,2,2],"datatype":"FP32",'

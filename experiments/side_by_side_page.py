@@ -25,8 +25,9 @@ CIFAR-10 is for a Network in Network a quarter as wide; GTSRB has 13,070 trainin
 ([007](../decisions/007-one-poisoning-attack.md)). The defender has 500 clean training images (faces: 200) and nothing
 else. Three seeds, each with honest twins, at most 2,000 test images a cell.
 
-*neural-cleanse + unlearning* is what `gifthorse vet` does: it repairs what the scan finds, and leaves the rest as it
-is. The paper's row for Neural Cleanse is of a repair wherever one was tried, those with † with knowledge of the attack.
+*neural-cleanse + unlearning* is what `gifthorse vet` does with `--detector neural-cleanse`: it repairs what the scan
+finds, and leaves the rest as it is. The paper's row for Neural Cleanse is of a repair wherever one was tried, those
+with † with knowledge of the attack.
 *strip* is meant to reject 3 % of clean images, as in the paper, and FAR is the share of triggered ones that pass. An
 interval over three seeds that differ is as wide as it looks.
 """,

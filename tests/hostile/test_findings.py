@@ -12,6 +12,7 @@ from gifthorse.provenance import hdf5_trial
 from gifthorse.provenance.content import look_into
 
 FINDINGS = {
+    "tensor-head": [b"\x07\0\0\0\0\0\0\0" + b'{"a":5}'],
     # A member of a zip archive without a name: IndexError in zipfile.
     "any-file": [
         b"PK\x03\x04"
