@@ -24,7 +24,7 @@ from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier
 from gifthorse.core.verdict import Verdict
 from gifthorse.data import load_samples
-from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.inversion.precision import frozen_copy
 from gifthorse.load import load_model
 
@@ -97,7 +97,7 @@ def scan(model: Classifier, samples: Samples, device: str, seed: int) -> tuple[V
     """One scan, and its seconds."""
     model = model.to(device)
     began = time.perf_counter()
-    verdict = NeuralCleanse().inspect(model, samples, seed=seed)
+    verdict = PatchSweep().inspect(model, samples, seed=seed)
     return verdict, time.perf_counter() - began
 
 

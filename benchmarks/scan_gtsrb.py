@@ -25,7 +25,7 @@ from gifthorse.core.model import Classifier
 from gifthorse.core.precision import low_precision
 from gifthorse.core.trigger import stamp
 from gifthorse.data import draw_signs, load_samples
-from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.inversion.precision import frozen_copy
 from gifthorse.inversion.search import ADAM_BETAS, FIRST_WEIGHT, MASK_START, SearchOptions, TriggerSearch
 from gifthorse.load import load_model
@@ -49,7 +49,7 @@ def main() -> None:
     else:
         samples = draw_signs(chosen.samples, seed=0)
     model = load_model(chosen.model, arch="gtsrb") if chosen.model else untrained("gtsrb", spec, seed=0)
-    method = NeuralCleanse()
+    method = PatchSweep()
 
     peak = matrix_peak(low_precision(model.device))
     seconds, gradients = search_all(model, samples, method)
@@ -120,7 +120,7 @@ def frozen(model: Classifier) -> Classifier:
     return copy.deepcopy(model).requires_grad_(False)
 
 
-def search_all(model: Classifier, samples: Samples, method: NeuralCleanse) -> tuple[float, int]:
+def search_all(model: Classifier, samples: Samples, method: PatchSweep) -> tuple[float, int]:
     """Seconds and image-gradients of the detector's search, all labels together."""
     everyone = torch.arange(model.spec.num_classes)
     search = TriggerSearch(model, samples, everyone, options=SearchOptions(), seed=0)
@@ -132,7 +132,7 @@ def search_all(model: Classifier, samples: Samples, method: NeuralCleanse) -> tu
     return time.perf_counter() - began, search.image_gradients - already
 
 
-def plain_loop(model: Classifier, samples: Samples, method: NeuralCleanse) -> float:
+def plain_loop(model: Classifier, samples: Samples, method: PatchSweep) -> float:
     """Seconds for the first labels, one after the other."""
     network = frozen(model)
     images = samples.pixels()

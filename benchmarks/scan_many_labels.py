@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from gifthorse.arch import architecture, untrained
 from gifthorse.core.data import Samples
-from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.detect.patch_sweep import PatchSweep
 
 LABELS = (10, 43, 100, 192, 320, 640, 1283, 2622)
 IMAGES = 8
@@ -69,7 +69,7 @@ def scan(labels: int, threads: int) -> dict[str, Any]:
     with torch.no_grad():  # else all images have one answer
         model.network.output.bias -= model.predict(images).mean(0)  # type: ignore[union-attr,operator]
     samples = Samples(images, model.predict(images).argmax(1), tuple(map(str, range(labels))), "random")
-    verdict = NeuralCleanse().inspect(model, samples, seed=0)
+    verdict = PatchSweep().inspect(model, samples, seed=0)
     return {
         "labels": labels,
         "searched": len(verdict.labels),

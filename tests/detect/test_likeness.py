@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.trigger import MaskedPattern
-from gifthorse.detect.likeness import Likeness
+from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, line
 
 
 class Corners(nn.Module):
@@ -55,7 +55,7 @@ def test_one_that_wakes_other_neurons():
 
 
 def test_what_nothing_is_known_of():
-    few = clean(2)
+    few = clean(1)
     assert math.isnan(Likeness(model(), few).of(0, corners(1, 0, 0, 0)))
     one = clean().subset(torch.arange(5))
     assert math.isnan(Likeness(model(), one).of(0, corners(1, 0, 0, 0)))
@@ -66,3 +66,22 @@ def test_what_nothing_is_known_of():
 
     bare = Classifier(NoLayers(), ModelSpec(input_shape=(1, 4, 4), num_classes=4))
     assert math.isnan(Likeness(bare, clean()).of(0, corners(1, 0, 0, 0)))
+
+
+def test_stamped_images_are_of_all_labels():
+    # A trigger that leaves all but one corner as it is looks like what it is on. Sorted by label, the first thirty
+    # others are of label 1 alone; of all labels, a third each are of 1, 2 and 3.
+    nothing = MaskedPattern(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4))
+    assert Likeness(model(), clean(40)).of(0, nothing) == pytest.approx(-1 / 3, abs=1e-5)
+    mask, pattern = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
+    mask[0, 0, 3] = 1  # takes label 1's corner away
+    # Label 1 is left with nothing: (-¼, -¼, -¼, -¼) from the mean, at a right angle to label 0's direction.
+    found = Likeness(model(), clean(40)).of(0, MaskedPattern(mask, pattern))
+    assert found == pytest.approx((0 - 1 / 3 - 1 / 3) / 3, abs=1e-5)
+
+
+def test_the_line_is_the_median_and_no_higher_than_for_honest_networks():
+    assert line([0.1, 0.5, 0.4, 0.6, math.nan, 0.9]) == pytest.approx(0.5)
+    assert line([0.8, 0.9, 0.75, 0.85, 0.95]) == HIGHEST_LINE
+    assert line([0.1, 0.2, 0.3, 0.4, math.nan]) == HIGHEST_LINE
+    assert line([]) == HIGHEST_LINE

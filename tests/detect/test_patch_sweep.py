@@ -15,6 +15,7 @@ from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
 from gifthorse.detect import patch_sweep
+from gifthorse.detect.likeness import Likeness
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.patch_sweep import PatchSweep, upper_half_p_values
 from gifthorse.errors import OptionError
@@ -87,6 +88,46 @@ def test_of_many_labels_what_is_no_patch_is_searched_without_a_sweep(
     assert verdict.p_value == pytest.approx(2 * alone.p_value)
     assert verdict.cost["image_gradients"] > alone.cost["image_gradients"]
     assert verdict.spec.name == "patch-sweep"
+
+
+def test_there_the_best_patches_are_searched_too(
+    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patch_sweep, "HOPELESS", 1.0)
+    monkeypatch.setattr(patch_sweep, "SCREENED", 2)
+    target = target_of(toy_implant)
+    seed = next(  # one with which the target is not in the lot
+        seed
+        for seed in range(20)
+        if target not in torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:7]
+    )
+    verdict = PatchSweep(lot=7, screened=2).inspect(toy_backdoored, toy_clean, seed=seed)
+    assert target in [one.label for one in verdict.labels]
+    assert 7 <= len(verdict.labels) <= 9
+
+
+@pytest.mark.parametrize("lot", [64, 7], ids=["all are searched", "some are"])
+def test_what_makes_images_look_like_the_label_s_own_is_not_named(
+    toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, lot: int
+):
+    monkeypatch.setattr(patch_sweep, "line", lambda usual: -1.0)
+    verdict = PatchSweep(lot=lot, screened=3).inspect(toy_backdoored, toy_clean, seed=0)
+    assert (verdict.outcome, verdict.targets) == (Outcome.NO_BACKDOOR_FOUND, ())
+    assert verdict.p_value < 0.01
+    assert "short cut" in verdict.reason
+
+
+def test_of_several_the_one_is_first_that_is_smallest_and_least_like_its_own(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+    scan.p_values[:] = 1
+    scan.p_values[[2, 5, 7, 9]] = 0.001
+    scan.scores[[2, 5, 7, 9]] = [2.0, 1.5, 1.9, 3.0]
+    like = np.full(12, 0.6)
+    like[[2, 5, 7, 9]] = [0.5, 0.1, math.nan, 0.65]  # 2 · 0.5 - 2.0 = -1, -1.3, 2 · 0.6 - 1.9 = -0.7, and too like
+    monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: float(like[label]))
+    assert scan._named() == [5, 2, 7]
 
 
 def test_few_samples_are_veiled(toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples):

@@ -1,4 +1,4 @@
-"""Whether a trigger makes images look to the network like its label's own: then it is a short cut of the data.
+"""How much a trigger makes images look to the network like its label's own: a short cut of the data does, no backdoor.
 
 Related: Liu et al., "Complex Backdoor Detection by Symmetric Feature Differencing" (EX-RAY), CVPR 2022: a trigger is
 natural if what it changes inside is what two clean classes differ by.
@@ -7,8 +7,10 @@ images.
 """
 
 import math
+from collections.abc import Iterable
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,8 +21,10 @@ from ..core.trigger import Trigger
 from ..errors import UnsupportedModelError
 from ..neurons import second_to_last
 
-OWN = 3  # images of a label without which nothing is known of it
-MOST = 100  # images that are stamped
+OWN = 2  # images of a label without which nothing is known of it
+MOST = 30  # images that are stamped
+HIGHEST_LINE = 0.7  # short cuts of honest GTSRB networks had 0.77 to 0.91; see decision 021
+FEWEST_USUAL = 5  # labels without which nothing is known of what is usual
 FLOOR = 0.1  # of the mean deviation is added to every neuron's: one that never woke has none
 
 
@@ -54,10 +58,21 @@ class Likeness:
         own = self._clean.labels == label
         if int(own.sum()) < OWN or bool(own.all()) or not self._neurons.numel():
             return math.nan
-        pixels = self._clean.images[~own][:MOST].float() / 255
+        others = self._clean.images[~own]
+        pixels = others[:: -(-len(others) // MOST)].float() / 255  # of all labels, where they come in order
         stamped, _ = second_to_last(self._model, trigger.apply(pixels))
         towards = self._changes(self._neurons[own]).mean(0)
         return float(functional.cosine_similarity(self._changes(stamped), towards[None]).mean())
 
     def _changes(self, neurons: Tensor) -> Tensor:
         return (neurons - self._mean) / self._scale
+
+
+def line(usual: Iterable[float]) -> float:
+    """The likeness from which on a trigger is a short cut: as much as half of the labels have, or ``HIGHEST_LINE``.
+
+    Args:
+        usual: of all labels' triggers, most of which are no backdoor's; NaN is left out.
+    """
+    known = [value for value in usual if not math.isnan(value)]
+    return min(HIGHEST_LINE, float(np.median(known))) if len(known) >= FEWEST_USUAL else HIGHEST_LINE

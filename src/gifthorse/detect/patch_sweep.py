@@ -12,6 +12,7 @@ patch. A label whose trigger makes images look like the label's own is a short c
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -31,10 +32,12 @@ from ..engine import Engine
 from ..errors import OptionError
 from ..inversion.patch_sweep import starts, sweep
 from ..inversion.run import Run
+from ..inversion.screen import LOGIT_PLACES, clean_logits
 from ..inversion.search import FIRST_WEIGHT, SearchOptions
 from ..metrics import clopper_pearson
+from . import neural_cleanse
 from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
-from .likeness import Likeness
+from .likeness import HIGHEST_LINE, Likeness, line
 from .neural_cleanse import (
     BEFORE,
     FEW,
@@ -49,10 +52,15 @@ from .obstacles import obstacle
 from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
 
 PRESSED_SHARE = 2 / 3  # of the refinement; in the rest the masks only give way
-LIKE_ITS_OWN = 0.7  # from this likeness on, a trigger is a short cut: honest labels had 0.77 to 0.91, see decision 021
+LIKENESS_COUNTS = 2.0  # a likeness of 1 makes a label as much less suspicious as a trigger e² times as large
 TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the end; see decision 021
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
+SCREENED = 64  # of many labels, beside the lot, where the search does not begin from patches
 HOPELESS = -1.0  # of many labels none is searched where no patch gives one a third of the probability
+SHORT_CUT = (
+    "the smallest trigger (label {}) is unusually small, but it makes images look to the network as the label's own "
+    "do: a short cut that the data has, and no sign of a backdoor"
+)
 LOOKS = 2  # at which a label is judged, so that each p-value counts twice
 
 
@@ -165,15 +173,16 @@ class _Scan:
         # What each label showed where it looked most suspicious.
         self.scores = np.zeros(len(self.searched))
         self.indices = np.zeros(len(self.searched))
-        self.p_values = np.ones(len(self.searched))
-        self.likeness: dict[int, float] = {}
+        self.p_values = np.full(len(self.searched), np.inf)
+        self.likenesses = np.full(len(self.searched), np.nan)
+        self.line = HIGHEST_LINE
         self.in_time = True
 
     def verdict(self) -> Verdict:
         """Search, judge, refine, conclude."""
         method, lot = self.method, self.in_lot.numpy()
         if len(self.searched) < self.labels and float(self.swept.scores.max()) < HOPELESS:
-            return self._without_sweep()
+            return self._without_patches()
         logs = self._optimise(method.early)
         fall = steps_before_the_fall(logs[:, self.in_lot])
         peaks, sizes = logs[:fall].max(0).values.numpy(), logs[max(0, fall - BEFORE) : fall].mean(0).numpy()
@@ -181,7 +190,7 @@ class _Scan:
         self._judge(sizes, np.where(tiny, upper_half_p_values(sizes, lot, labels=self.labels), 1))
         if self.in_time and not self._named():
             if len(self.searched) < self.labels:
-                return self._without_sweep()
+                return self._without_patches()
             self._press_anew()
             sizes = mean_of_last(self._optimise(method.steps - method.early)).numpy()
             self._judge(sizes, label_p_values(sizes, lot, labels=self.labels))
@@ -196,7 +205,7 @@ class _Scan:
             state = self.search.state(self.everyone)
             self.search.restore(self.everyone, state | {"_weight": state["_weight"].clamp_min(FIRST_WEIGHT)})
 
-    def _without_sweep(self) -> Verdict:
+    def _without_patches(self) -> Verdict:
         """The second look where there are many labels."""
         method = self.method
         shared = {
@@ -206,16 +215,25 @@ class _Scan:
                 "alpha", "workers", "cluster", "resume",
             )
         }  # fmt: skip
-        scan = NeuralCleanse(**shared, max_seconds=max(1e-3, self.deadline - time.monotonic()))
-        found = scan.inspect(self.model, self.clean, seed=self.seed, progress=self.progress)
+        scan = NeuralCleanse(**shared, screened=SCREENED, max_seconds=max(1e-3, self.deadline - time.monotonic()))
+        found = _SweptScan(self, scan).verdict()
         self.run.forget()
         labels = tuple(replace(one, p_value=float(np.minimum(1, LOOKS * one.p_value))) for one in found.labels)
         p_value = float(np.minimum(1, LOOKS * found.p_value))
         low = {one.label for one in labels if one.p_value < method.alpha}
-        targets = tuple(label for label in found.targets if label in low)
+        suspects = [label for label in found.targets if label in low]
+        like: dict[int, float] = {}
+        if suspects:
+            like = {one.label: self.likeness.of(one.label, one.trigger) for one in labels}
+        self.line = line(like.values())
+        targets = tuple(label for label in suspects if not like[label] >= self.line)  # NaN: nothing is known
         outcome, reason = found.outcome, found.reason
-        if outcome is not Outcome.INCONCLUSIVE and p_value >= method.alpha:
-            outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(labels[0], p_value)
+        if outcome is not Outcome.INCONCLUSIVE and not targets:
+            outcome = Outcome.NO_BACKDOOR_FOUND
+            if suspects:
+                reason = SHORT_CUT.format(suspects[0])
+            elif p_value >= method.alpha:
+                reason = self._near(labels[0], p_value)
         cost = found.cost | {
             "image_gradients": found.cost["image_gradients"] + self._image_gradients(),
             "seconds": round(time.monotonic() - self.began, 2),
@@ -242,7 +260,7 @@ class _Scan:
         """Take a look's p-values of log norms ``(L,)`` for labels that it finds more suspicious than one before."""
         null = sizes[self.in_lot.numpy()]
         corrected = np.minimum(1, LOOKS * p_values)  # Bonferroni
-        newer = ~(self.p_values <= corrected) | (self.scores == 0)
+        newer = ~(self.p_values <= corrected)  # NaN is as new as any
         self.scores = np.where(newer, np.median(null) - sizes, self.scores)
         self.indices = np.where(newer, anomaly_indices(np.exp(sizes), np.exp(null)), self.indices)
         self.p_values = np.where(newer, corrected, self.p_values)
@@ -253,14 +271,19 @@ class _Scan:
         return [place for place in self._ranking().tolist() if low[place]]
 
     def _named(self) -> list[int]:
-        """Suspects whose triggers do not make images look like the label's own."""
+        """Suspects whose triggers do not make images look like the label's own; the most suspicious first."""
         suspects = self._suspects()
         if suspects:
-            likeness = Likeness(self.model, self.clean)
-            self.likeness = {
-                place: likeness.of(int(self.searched[place]), self.search.trigger(place)) for place in suspects
-            }
-        return [place for place in suspects if not self.likeness[place] >= LIKE_ITS_OWN]  # NaN: nothing is known
+            found = [self.likeness.of(int(self.searched[place]), self.search.trigger(place)) for place in self.everyone]
+            self.likenesses, self.line = np.array(found), line(found)
+        named = [place for place in suspects if not self.likenesses[place] >= self.line]  # NaN: nothing is known
+        known = np.nan_to_num(self.likenesses, nan=self.line)
+        return sorted(named, key=lambda place: LIKENESS_COUNTS * known[place] - self.scores[place])
+
+    @cached_property
+    def likeness(self) -> Likeness:
+        """Of triggers to the clean samples."""
+        return Likeness(self.model, self.clean)
 
     def _refine(self, finalists: Tensor) -> None:
         """Press the finalists' triggers on larger batches, then let go until they flip what they should; in float32."""
@@ -307,13 +330,10 @@ class _Scan:
         return Verdict(outcome, p_value, targets, ranked, reason, null, Spec.of(self.method), self.seed, cost)
 
     def _why_not(self, first: LabelEvidence, p_value: float) -> str:
-        if self._suspects():
-            like = max(self.likeness.values(), default=math.nan)
-            if like >= LIKE_ITS_OWN:
-                return (
-                    f"the smallest trigger (label {first.label}) is unusually small, but it makes images look to the "
-                    "network as the label's own do: a short cut that the data has, and no sign of a backdoor"
-                )
+        suspects = self._suspects()
+        if any(self.likenesses[place] >= self.line for place in suspects):
+            return SHORT_CUT.format(first.label)
+        if suspects:
             return (
                 f"the smallest trigger (label {first.label}) is unusually small, but it fails on samples that it was "
                 "not made on"
@@ -323,6 +343,9 @@ class _Scan:
                 f"the smallest trigger (label {first.label}) is unusually small, but it is more than {SMALL:.0%} of a "
                 "typical one"
             )
+        return self._near(first, p_value)
+
+    def _near(self, first: LabelEvidence, p_value: float) -> str:
         if p_value < NEAR:
             return (
                 f"the smallest trigger (label {first.label}) is smaller than most, but chance makes one as small in "
@@ -342,6 +365,21 @@ class _Scan:
             anomaly_index=float(self.indices[place]),
             p_value=float(self.p_values[place]),
         )
+
+
+class _SweptScan(neural_cleanse._Scan):
+    """A scan by ``neural-cleanse`` of the labels that a sweep and clean logits say are most worth it."""
+
+    def __init__(self, behind: _Scan, method: NeuralCleanse) -> None:
+        self.swept = behind.swept
+        super().__init__(method, behind.model, behind.clean, behind.seed, behind.progress)
+
+    def _screened(self, drawn: Tensor) -> tuple[Tensor, int]:
+        by_patch = self.swept.scores.argsort(descending=True, stable=True)
+        by_logit = clean_logits(self.model, self.seen).argsort(descending=True, stable=True)
+        chosen = by_logit[: int(LOGIT_PLACES * self.method.screened)]
+        rest = by_patch[~torch.isin(by_patch, chosen)][: self.method.screened - len(chosen)]
+        return torch.cat([chosen, rest, drawn]).unique(), 0
 
 
 def upper_half_p_values(sizes: Vector, in_null: NDArray[np.bool_], *, labels: int) -> Vector:
