@@ -89,8 +89,8 @@ class PatchSweep(Detector):
     """
 
     name: ClassVar[str] = "patch-sweep"
-    lot: int = 64
-    screened: int = 32
+    lot: int = 48
+    screened: int = 48
     early: int = 50
     steps: int = 110
     images_per_step: int = 7
