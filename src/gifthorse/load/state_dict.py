@@ -20,6 +20,7 @@ from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
 from ..provenance.archive import doubles
 from ..provenance.declared import Unlike, declared, unlike_legacy, unlike_numbers
 from ..provenance.pickles import PickleScan, scan_pickle
+from . import numpy_scalars
 from .interface import Format, head, reading
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -30,9 +31,9 @@ USUAL_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weig
 AVERAGED = "n_averaged"
 """What torch's AveragedModel counts, beside the network that it keeps under ``module.``."""
 DEEPEST = 4
-HARMLESS = {"argparse.Namespace": argparse.Namespace}
-"""What training scripts keep beside the weights that is more than numbers, and does nothing when it is opened: the
-options that they were called with."""
+HARMLESS = {"argparse.Namespace": argparse.Namespace, **numpy_scalars.NAMES}
+"""What training scripts keep beside the weights that is more than tensors, and does nothing when it is opened: the
+options that they were called with, and NumPy's scalars. What stands for each name."""
 
 WAY_OUT = (
     "where you trust its source, have the weights saved alone, by torch.save(model.state_dict(), 'model.pth') or as "
@@ -197,7 +198,7 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - whatever was saved
     with reading(path, "PyTorch file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with torch.serialization.safe_globals(list(HARMLESS.values())):
+            with torch.serialization.safe_globals([(stands, name) for name, stands in HARMLESS.items()]):
                 return torch.load(path, weights_only=True, map_location="cpu")
         except pickle.UnpicklingError as error:  # torch's own message explains how to run the code
             raise ModelFileError(
