@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.trigger import MaskedPattern
-from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, line
+from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, line, no_short_cuts
 
 
 class Corners(nn.Module):
@@ -85,3 +85,10 @@ def test_the_line_is_the_median_and_no_higher_than_for_honest_networks():
     assert line([0.8, 0.9, 0.75, 0.85, 0.95]) == HIGHEST_LINE
     assert line([0.1, 0.2, 0.3, 0.4, math.nan]) == HIGHEST_LINE
     assert line([]) == HIGHEST_LINE
+
+
+def test_one_below_the_line_shows_a_backdoor_and_all_but_the_most_alike_are_named():
+    assert no_short_cuts({4: 0.65, 2: 0.3, 9: 0.72, 7: math.nan}, 0.6) == [4, 2, 7]
+    assert no_short_cuts({4: 0.65, 9: 0.72}, 0.6) == []
+    assert no_short_cuts({4: math.nan, 9: 0.72}, 0.6) == [4]
+    assert no_short_cuts({}, 0.6) == []

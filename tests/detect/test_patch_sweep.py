@@ -125,7 +125,7 @@ def test_of_several_the_one_is_first_that_is_smallest_and_least_like_its_own(
     scan.p_values[[2, 5, 7, 9]] = 0.001
     scan.scores[[2, 5, 7, 9]] = [2.0, 1.5, 1.9, 3.0]
     like = np.full(12, 0.6)
-    like[[2, 5, 7, 9]] = [0.5, 0.1, math.nan, 0.65]  # 2 · 0.5 - 2.0 = -1, -1.3, 2 · 0.6 - 1.9 = -0.7, and too like
+    like[[2, 5, 7, 9]] = [0.5, 0.1, math.nan, 0.75]  # 2 · 0.5 - 2.0 = -1, -1.3, 2 · 0.6 - 1.9 = -0.7, and too like
     monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: float(like[label]))
     assert scan._named() == [5, 2, 7]
 

@@ -7,7 +7,7 @@ images.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import final
 
 import numpy as np
@@ -69,10 +69,25 @@ class Likeness:
 
 
 def line(usual: Iterable[float]) -> float:
-    """The likeness from which on a trigger is a short cut: as much as half of the labels have, or ``HIGHEST_LINE``.
+    """The likeness below which a trigger is no short cut of the data: the median label's, or ``HIGHEST_LINE``.
 
     Args:
         usual: of all labels' triggers, most of which are no backdoor's; NaN is left out.
     """
     known = [value for value in usual if not math.isnan(value)]
     return min(HIGHEST_LINE, float(np.median(known))) if len(known) >= FEWEST_USUAL else HIGHEST_LINE
+
+
+def no_short_cuts(suspects: Mapping[int, float], below: float) -> list[int]:
+    """The suspects that are named, in their order.
+
+    One below the line shows that the network has a backdoor. Its trigger often reaches other labels by ways that look
+    like theirs, and may reach its own so, too: then only what is as much alike as in honest networks is left out.
+
+    Args:
+        suspects: likenesses; NaN, where nothing is known, counts as below the line.
+        below: the line.
+    """
+    if all(value >= below for value in suspects.values()):
+        return []
+    return [one for one, value in suspects.items() if not value >= HIGHEST_LINE]

@@ -37,7 +37,7 @@ from ..inversion.search import FIRST_WEIGHT, SearchOptions
 from ..metrics import clopper_pearson
 from . import neural_cleanse
 from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
-from .likeness import HIGHEST_LINE, Likeness, line
+from .likeness import HIGHEST_LINE, Likeness, line, no_short_cuts
 from .neural_cleanse import (
     BEFORE,
     FEW,
@@ -222,11 +222,10 @@ class _Scan:
         p_value = float(np.minimum(1, LOOKS * found.p_value))
         low = {one.label for one in labels if one.p_value < method.alpha}
         suspects = [label for label in found.targets if label in low]
-        like: dict[int, float] = {}
+        targets: tuple[int, ...] = ()
         if suspects:
             like = {one.label: self.likeness.of(one.label, one.trigger) for one in labels}
-        self.line = line(like.values())
-        targets = tuple(label for label in suspects if not like[label] >= self.line)  # NaN: nothing is known
+            targets = tuple(no_short_cuts({label: like[label] for label in suspects}, line(like.values())))
         outcome, reason = found.outcome, found.reason
         if outcome is not Outcome.INCONCLUSIVE and not targets:
             outcome = Outcome.NO_BACKDOOR_FOUND
@@ -276,7 +275,7 @@ class _Scan:
         if suspects:
             found = [self.likeness.of(int(self.searched[place]), self.search.trigger(place)) for place in self.everyone]
             self.likenesses, self.line = np.array(found), line(found)
-        named = [place for place in suspects if not self.likenesses[place] >= self.line]  # NaN: nothing is known
+        named = no_short_cuts({place: self.likenesses[place] for place in suspects}, self.line)
         known = np.nan_to_num(self.likenesses, nan=self.line)
         return sorted(named, key=lambda place: LIKENESS_COUNTS * known[place] - self.scores[place])
 
@@ -312,7 +311,7 @@ class _Scan:
             outcome = Outcome.INCONCLUSIVE
             reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
         else:
-            outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value)
+            outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value, named)
         null = (
             f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
             "spread of their upper half, and at the end as normal (Grubbs' test; Bonferroni); not a population of "
@@ -329,9 +328,9 @@ class _Scan:
         }
         return Verdict(outcome, p_value, targets, ranked, reason, null, Spec.of(self.method), self.seed, cost)
 
-    def _why_not(self, first: LabelEvidence, p_value: float) -> str:
+    def _why_not(self, first: LabelEvidence, p_value: float, named: list[int]) -> str:
         suspects = self._suspects()
-        if any(self.likenesses[place] >= self.line for place in suspects):
+        if suspects and not named:
             return SHORT_CUT.format(first.label)
         if suspects:
             return (
