@@ -1,6 +1,6 @@
 """The same scans on the CPU and on a GPU: what they take, and whether their verdicts agree.
 
-    python benchmarks/scan_gpu.py --data-root DATA [--zoo FOLDER] [--json FILE]
+    python benchmarks/scan_gpu.py --data-root DATA [--zoo FOLDER] [--json FILE] [--detector NAME]
 
 Scans the models of other people in DATA/wild, and the pairs that ``gifthorse zoo`` or ``gifthorse attack`` has left in
 FOLDER, each with three seeds on both devices. Prints first how quick passes of several sizes are on the GPU, for
@@ -24,10 +24,12 @@ from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier
 from gifthorse.core.verdict import Verdict
 from gifthorse.data import load_samples
+from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.inversion.precision import frozen_copy
 from gifthorse.load import load_model
 
+DETECTORS = {one.name: one for one in (PatchSweep, NeuralCleanse)}
 SEEDS = range(3)
 SIZES = (256, 512, 1024, 2048, 4096)
 IMAGES = 16_384
@@ -40,6 +42,7 @@ def main() -> int:
     options.add_argument("--data-root", type=Path, required=True)
     options.add_argument("--zoo", type=Path, help="folders with backdoor.json, one or many")
     options.add_argument("--json", type=Path, help="write all numbers there")
+    options.add_argument("--detector", choices=DETECTORS, default=PatchSweep.name)
     chosen = options.parse_args()
     if not torch.cuda.is_available():
         print("there is no GPU here that torch can use")
@@ -52,10 +55,10 @@ def main() -> int:
     warm = False
     for name, model, samples in subjects(chosen.data_root, chosen.zoo):
         if not warm:
-            scan(model, samples, "cuda", 0)
+            scan(model, samples, "cuda", 0, chosen.detector)
             warm = True
         for seed in SEEDS:
-            both = {device: scan(model, samples, device, seed) for device in ("cpu", "cuda")}
+            both = {device: scan(model, samples, device, seed, chosen.detector) for device in ("cpu", "cuda")}
             same = both["cpu"][0].targets == both["cuda"][0].targets
             agreed &= same
             row = {"model": name, "seed": seed, "labels": model.spec.num_classes, "agree": same}
@@ -93,11 +96,11 @@ def subjects(root: Path, zoo: Path | None) -> Iterator[tuple[str, Classifier, Sa
             yield f"{record.parent.name}, {kind}", load_model(record.parent / f"{kind}.safetensors"), samples
 
 
-def scan(model: Classifier, samples: Samples, device: str, seed: int) -> tuple[Verdict, float]:
+def scan(model: Classifier, samples: Samples, device: str, seed: int, detector: str) -> tuple[Verdict, float]:
     """One scan, and its seconds."""
     model = model.to(device)
     began = time.perf_counter()
-    verdict = PatchSweep().inspect(model, samples, seed=seed)
+    verdict = DETECTORS[detector]().inspect(model, samples, seed=seed)
     return verdict, time.perf_counter() - began
 
 

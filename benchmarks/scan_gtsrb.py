@@ -1,6 +1,6 @@
 """What a scan of the GTSRB network's 43 labels costs, beside the plain loop over labels, in the same run.
 
-    python benchmarks/scan_gtsrb.py [--data-root DATA] [--model FILE]
+    python benchmarks/scan_gtsrb.py [--data-root DATA] [--model FILE] [--detector NAME]
 
 Prints how quick passes of several sizes are, from which ``PER_PASS`` in ``inversion/precision.py`` was chosen; then
 image-gradients (a forward and a backward to the input for one image), seconds, the share of the chip's matrix
@@ -25,11 +25,13 @@ from gifthorse.core.model import Classifier
 from gifthorse.core.precision import low_precision
 from gifthorse.core.trigger import stamp
 from gifthorse.data import draw_signs, load_samples
+from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.inversion.precision import frozen_copy
 from gifthorse.inversion.search import ADAM_BETAS, FIRST_WEIGHT, MASK_START, SearchOptions, TriggerSearch
 from gifthorse.load import load_model
 
+DETECTORS: dict[str, type[PatchSweep | NeuralCleanse]] = {one.name: one for one in (PatchSweep, NeuralCleanse)}
 PEAK_SIDE = 2048
 PLAIN_LABELS = 3
 SIZES = (16, 32, 64, 128, 256)
@@ -42,6 +44,7 @@ def main() -> None:
     options.add_argument("--data-root", type=Path)
     options.add_argument("--model", type=Path, help="a model of architecture gtsrb; also prints the verdict")
     options.add_argument("--samples", type=int, default=600)
+    options.add_argument("--detector", choices=DETECTORS, default=PatchSweep.name)
     chosen = options.parse_args()
     spec = architecture("gtsrb").spec
     if chosen.data_root:
@@ -49,7 +52,7 @@ def main() -> None:
     else:
         samples = draw_signs(chosen.samples, seed=0)
     model = load_model(chosen.model, arch="gtsrb") if chosen.model else untrained("gtsrb", spec, seed=0)
-    method = PatchSweep()
+    method = DETECTORS[chosen.detector]()
 
     peak = matrix_peak(low_precision(model.device))
     seconds, gradients = search_all(model, samples, method)
@@ -120,7 +123,7 @@ def frozen(model: Classifier) -> Classifier:
     return copy.deepcopy(model).requires_grad_(False)
 
 
-def search_all(model: Classifier, samples: Samples, method: PatchSweep) -> tuple[float, int]:
+def search_all(model: Classifier, samples: Samples, method: PatchSweep | NeuralCleanse) -> tuple[float, int]:
     """Seconds and image-gradients of the detector's search, all labels together."""
     everyone = torch.arange(model.spec.num_classes)
     search = TriggerSearch(model, samples, everyone, options=SearchOptions(), seed=0)
@@ -132,7 +135,7 @@ def search_all(model: Classifier, samples: Samples, method: PatchSweep) -> tuple
     return time.perf_counter() - began, search.image_gradients - already
 
 
-def plain_loop(model: Classifier, samples: Samples, method: PatchSweep) -> float:
+def plain_loop(model: Classifier, samples: Samples, method: PatchSweep | NeuralCleanse) -> float:
     """Seconds for the first labels, one after the other."""
     network = frozen(model)
     images = samples.pixels()

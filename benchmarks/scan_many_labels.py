@@ -1,6 +1,6 @@
 """What a scan costs against the number of labels: image-gradients, seconds, memory; from 10 to 2,622.
 
-    python benchmarks/scan_many_labels.py [--labels N …] [--plot FILE.svg] [--threads N]
+    python benchmarks/scan_many_labels.py [--labels N …] [--plot FILE.svg] [--threads N] [--detector NAME]
 
 DeepID with random weights and so many outputs, and eight random faces, each with the label that the network gives it.
 One process for each number, so that each has its own peak of memory, which is mostly that of Python and its libraries.
@@ -23,8 +23,10 @@ from matplotlib.figure import Figure
 
 from gifthorse.arch import architecture, untrained
 from gifthorse.core.data import Samples
+from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.patch_sweep import PatchSweep
 
+DETECTORS = {one.name: one for one in (PatchSweep, NeuralCleanse)}
 LABELS = (10, 43, 100, 192, 320, 640, 1283, 2622)
 IMAGES = 8
 PAPER = 1000 * 32  # image-gradients for a label
@@ -36,15 +38,17 @@ def main() -> None:
     options.add_argument("--labels", type=int, nargs="+", default=LABELS)
     options.add_argument("--plot", type=Path)
     options.add_argument("--threads", type=int, default=os.cpu_count())
+    options.add_argument("--detector", choices=DETECTORS, default=PatchSweep.name)
     options.add_argument("--one", type=int, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.one:
-        print(json.dumps(scan(chosen.one, chosen.threads)))
+        print(json.dumps(scan(chosen.one, chosen.threads, chosen.detector)))
         return
     print(f"{'labels':>7} {'searched':>9} {'image-gradients':>16} {'paper':>12} {'seconds':>8} {'MiB':>6}")
     rows = []
     for count in chosen.labels:
         command = [sys.executable, __file__, "--one", str(count), "--threads", str(chosen.threads)]
+        command += ["--detector", chosen.detector]
         with Popen(command, stdout=PIPE) as child:
             assert child.stdout is not None
             row = json.loads(child.stdout.read())
@@ -60,7 +64,7 @@ def main() -> None:
         plot(rows, chosen.plot)
 
 
-def scan(labels: int, threads: int) -> dict[str, Any]:
+def scan(labels: int, threads: int, detector: str) -> dict[str, Any]:
     """The cost of one scan."""
     torch.set_num_threads(threads)
     model = untrained("deepid", replace(architecture("deepid").spec, num_classes=labels), seed=0)
@@ -69,7 +73,7 @@ def scan(labels: int, threads: int) -> dict[str, Any]:
     with torch.no_grad():  # else all images have one answer
         model.network.output.bias -= model.predict(images).mean(0)  # type: ignore[union-attr,operator]
     samples = Samples(images, model.predict(images).argmax(1), tuple(map(str, range(labels))), "random")
-    verdict = PatchSweep().inspect(model, samples, seed=0)
+    verdict = DETECTORS[detector]().inspect(model, samples, seed=0)
     return {
         "labels": labels,
         "searched": len(verdict.labels),

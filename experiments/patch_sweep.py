@@ -63,7 +63,8 @@ def main() -> None:
         zoo.build(recipes, folder, load=partial(load_splits, root=chosen.data_root))
         train, _ = load_splits(recipes[0], root=chosen.data_root)
         rows += [row(name, recipe, train, folder / recipe.name, chosen.work / "rows") for recipe in recipes]
-    record.write("patch_sweep", Path(__file__), rows, page(rows), uses=USES, arguments="--work FOLDER")
+    asked = " ".join(["--work FOLDER", *(["--only", *chosen.only] if chosen.only else [])])
+    record.write("patch_sweep", Path(__file__), rows, page(rows, asked), uses=USES, arguments=asked)
 
 
 def others(data: str) -> list[Recipe]:
@@ -122,18 +123,18 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 3)
 
 
-def page(rows: list[dict[str, Any]]) -> str:
-    """The tables as Markdown."""
+def page(rows: list[dict[str, Any]], asked: str) -> str:
+    """The tables as Markdown; ``asked`` is what the script was called with."""
     known = json.loads((record.RESULTS / "neural_cleanse.json").read_text("utf-8"))["rows"]
     earlier = {one["name"]: one for one in known if one["kind"] == "population"}
     lines = [
         "# The patch sweep",
         "",
-        "Made by `python experiments/patch_sweep.py --work FOLDER`; all numbers are in `patch_sweep.json`. The models, "
+        f"Made by `python experiments/patch_sweep.py {asked}`; all numbers are in `patch_sweep.json`. The models, "
         "clean samples and seeds are those of [neural_cleanse](neural_cleanse.md), from which the rows of "
         "`neural-cleanse` and of the paper's rule (an anomaly index above 2) are; the models are trained again by the "
         "same recipes. The *ten others* are by the same recipes, too, from other seeds and for other labels. The "
-        "method was made on networks that are none of these; it was changed once after the first thirty had been "
+        "method was made on networks that are none of these; it was changed after the first thirty had been "
         "seen, and before there were others ([021](../decisions/021-patch-sweep.md)). *Named*: the attacker's label is "
         "among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are 95 %, "
         "Clopper and Pearson's.",
