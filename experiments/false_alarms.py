@@ -18,7 +18,7 @@ from gifthorse.arch import architecture, untrained
 from gifthorse.core.data import Samples
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
-from gifthorse.detect.patch_sweep import PatchSweep
+from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.metrics import accuracy, clopper_pearson
 from gifthorse.train import Training
 
@@ -51,7 +51,7 @@ def row(seed: int, train: Samples, test: Samples, work: Path) -> dict[str, Any]:
     if not finished.exists():
         model = untrained("mnist", architecture("mnist").spec, seed=seed)
         RECIPE(model, train, seed=seed)
-        verdict = PatchSweep().inspect(model, test.take(SAMPLES, seed=seed), seed=seed)
+        verdict = NeuralCleanse().inspect(model, test.take(SAMPLES, seed=seed), seed=seed)
         first = verdict.labels[0]
         values = {"seed": seed, "accuracy": accuracy(model, test), "outcome": verdict.outcome}
         values |= {"p_value": verdict.p_value, "first_label": first.label}
@@ -71,8 +71,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"# False alarms on {len(rows)} honest MNIST networks",
         "",
-        "Made by `python experiments/false_alarms.py`; each network has its own seed, and is scanned by "
-        f"`patch-sweep` with {SAMPLES} test images.",
+        "Made by `python experiments/false_alarms.py`; each network has its own seed, and is scanned with "
+        f"{SAMPLES} test images.",
         "",
         "| rule | called backdoored | rate | 95 % interval |",
         "|---|---:|---:|---|",
