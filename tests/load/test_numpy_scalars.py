@@ -45,24 +45,23 @@ SCALAR = np.float64(0).__reduce__()[0]
 F8 = np.dtype("f8")
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        np.str_("text"),
-        np.datetime64("2020-01-01"),
-        np.void(b"12345678"),
-        np.dtype([("a", "f8")]),
-        np.dtype("O"),
-        Reduced(SCALAR, (F8, b"too short")),
-        Reduced(SCALAR, (F8, 8)),
-        Reduced(SCALAR, ("f8", b"12345678")),
-        Reduced(SCALAR, ()),
-        Reduced(np.dtype, ()),
-        Reduced(np.dtype, ("f8", False, True), (3, "?", None, None, None, -1, -1, 0)),
-        Reduced(np.dtype, ("f8", False, True), {"dtype": 1}),
-    ],
-    ids=repr,
-)
+NO_NUMBERS = {
+    "text": np.str_("text"),
+    "a date": np.datetime64("2020-01-01"),
+    "a void": np.void(b"12345678"),
+    "a structure": np.dtype([("a", "f8")]),
+    "objects": np.dtype("O"),
+    "too many bytes": Reduced(SCALAR, (F8, b"123456789")),
+    "no bytes": Reduced(SCALAR, (F8, 8)),
+    "no type": Reduced(SCALAR, ("f8", b"12345678")),
+    "nothing": Reduced(SCALAR, ()),
+    "a type of nothing": Reduced(np.dtype, ()),
+    "no order": Reduced(np.dtype, ("f8", False, True), (3, "?", None, None, None, -1, -1, 0)),
+    "no state": Reduced(np.dtype, ("f8", False, True), {"dtype": 1}),
+}
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS.values(), ids=NO_NUMBERS)
 def test_what_is_no_number_is_refused(tmp_path, mnist, value):
     torch.save({"model": mnist.network.state_dict(), "best": value}, tmp_path / "in.pth")
     with pytest.raises(ModelFileError):
