@@ -63,8 +63,9 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
     lines += [
         "",
         "Image-gradients and seconds are medians over models and twins; a forward pass of the sweep counts as half an "
-        "image-gradient. Seconds are of one core or two that others had, too, and of different days; "
-        "[benchmarks](../benchmarks.md) has those that can be compared.",
+        "image-gradient, and those by which likeness is told (of each clean image, and of thirty a label where a "
+        "trigger is unusually small) are not counted. Seconds are of one core or two that others had, too, "
+        "and of different days; [benchmarks](../benchmarks.md) has those that can be compared.",
         "",
         "| model | trigger | pixels | ASR | target | named | p | likeness | twin's smallest | p | likeness |",
         "|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|",

@@ -78,7 +78,7 @@ def test_of_many_labels_the_best_patches_and_a_lot_are_searched(
     assert method.inspect(toy_honest, toy_clean, seed=seed).outcome is Outcome.NO_BACKDOOR_FOUND
 
 
-def test_of_many_labels_what_is_no_patch_is_searched_without_a_sweep(
+def test_of_many_labels_what_is_no_patch_is_searched_from_a_veil(
     toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(patch_sweep, "HOPELESS", 1.0)
@@ -90,7 +90,7 @@ def test_of_many_labels_what_is_no_patch_is_searched_without_a_sweep(
     assert verdict.spec.name == "patch-sweep"
 
 
-def test_there_the_best_patches_are_searched_too(
+def test_from_a_veil_the_labels_of_the_best_patches_are_searched_too(
     toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(patch_sweep, "HOPELESS", 1.0)
