@@ -7,9 +7,10 @@ import torch
 
 from gifthorse.attacks.badnets import BadNets
 from gifthorse.attacks.label_maps import SourceSpecific as OfOneLabel
+from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
 from gifthorse.detect.neural_cleanse import NeuralCleanse
-from gifthorse.detect.source_specific import SourceSpecific
+from gifthorse.detect.source_specific import SourceSpecific, _Scan
 from gifthorse.errors import OptionError
 from gifthorse.metrics import attack_success_rate
 from gifthorse.triggers.patch import Patch
@@ -50,6 +51,17 @@ def test_halving_keeps_the_pair_and_the_lot(backdoor, toy_clean):
     assert (verdict.labels[0].source, verdict.labels[0].label) == (SOURCE, TARGET)
     assert 30 <= verdict.cost["pairs_to_the_end"] <= 50
     assert "30 of 132" in verdict.null
+
+
+def test_patches_tell_the_source_of_each_target(backdoor, toy_clean):
+    for seed in range(3):
+        scan = _Scan(SourceSpecific(sources=1, most=6, lot=8), backdoor.model, toy_clean, seed, silent)
+        every = torch.cartesian_prod(torch.arange(12), torch.arange(12))
+        chosen = every[scan._promising(every, 1)]
+        assert sorted(chosen[:, 1].tolist()) == list(range(12)), "one source for each target"
+        assert all(source != target for source, target in chosen.tolist())
+        assert [SOURCE, TARGET] in chosen.tolist()
+        assert {tuple(pair) for pair in chosen.tolist()} <= {tuple(pair) for pair in scan.pairs.tolist()}
 
 
 def test_sources_need_a_few_samples(toy_honest, toy_clean):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
-from gifthorse.inversion.patch_sweep import OPEN, PLAIN, SHUT, Sweep, dictionary, patch_side, starts, sweep
+from gifthorse.inversion.patch_sweep import ALL_PATCHES, OPEN, PLAIN, SHUT, Sweep, dictionary, patch_side, starts, sweep
 
 SIDE = 12
 
@@ -37,12 +37,32 @@ def test_the_place_and_the_patch_that_work():
     red = torch.tensor([1.0, 0, 0])
     assert swept.patches[1][0].eq(1).all()
     assert swept.patches[1][1].eq(0).all()
-    assert (red.sum(), swept.patches.shape) == (1, (3, 3, 3, 3))
+    assert (red.sum(), swept.patches[1].shape) == (1, (3, 3, 3))
     by_hand = 10 - math.log(math.exp(10) + 1 + math.exp(-2))
     assert float(swept.scores[1]) == pytest.approx(by_hand, abs=1e-2)  # half precision, where the processor has it
     assert swept.places[2].tolist() == [4, 6]
     assert {0.0, 1.0} == set(swept.patches[2][2].flatten().tolist())  # checks
-    assert swept.forward_passes == 3 * len(dictionary(3, 3)) * 36  # six tops and lefts: 0, 2, 4, 6, 8, 9
+    assert swept.forward_passes == 3 * len(dictionary(3, 3, 3)) * 36  # six tops and lefts: 0, 2, 4, 6, 8, 9
+
+
+class LikesWide(nn.Module):
+    """Label 1 wants all of a band to be blue, which no small patch covers much of."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        band = images[:, :, 3:7, 1:11]
+        blue = 20 * ((band[:, 2] - band[:, 0]).mean((1, 2)) - 0.5)
+        return torch.stack([torch.zeros_like(blue), blue], 1)
+
+
+def test_of_all_sizes_the_one_that_works():
+    model = Classifier(LikesWide(), ModelSpec(input_shape=(3, SIDE, SIDE), num_classes=2))
+    samples = Samples(torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8), torch.tensor([0, 0]))
+    small, every = sweep(model, samples, seed=0), sweep(model, samples, seed=0, sizes=ALL_PATCHES)
+    assert float(small.scores[1]) < -5 < -0.1 < float(every.scores[1])
+    assert every.patches[1].shape == (3, 4, 10)  # 0.34 and 0.85 of twelve pixels
+    assert every.patches[1][2].eq(1).all()
+    assert every.patches[1][0].eq(0).all()
+    assert every.forward_passes > small.forward_passes
 
 
 def test_it_ends_when_its_time_is_up():
@@ -72,25 +92,26 @@ def test_a_label_that_all_images_have_is_not_taken_for_found():
 
 
 def test_colours_and_checks():
-    made = dictionary(3, 2)
+    made = dictionary(3, 2, 2)
     assert made.shape == (10, 3, 2, 2)
     assert sorted(made[:8, :, 0, 0].tolist()) == sorted(
         [float(a), b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)
     )
     assert made[8, 0].tolist() == [[0, 1], [1, 0]]
     assert made[9].equal(1 - made[8])
-    assert dictionary(1, 3).shape == (4, 1, 3, 3)
+    assert dictionary(1, 3, 5).shape == (4, 1, 3, 5)
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "side"), [(32, 32, 3), (28, 28, 3), (55, 47, 5), (224, 224, 22), (2, 9, 2)]
+    ("share", "height", "width", "side"),
+    [(0.1, 32, 32, 3), (0.1, 28, 28, 3), (0.1, 55, 47, 5), (0.1, 224, 224, 22), (0.1, 2, 9, 2), (0.85, 55, 47, 40)],
 )
-def test_the_side_of_a_patch(height: int, width: int, side: int):
-    assert patch_side(height, width) == side
+def test_the_side_of_a_patch(share: float, height: int, width: int, side: int):
+    assert patch_side(share, height, width) == side
 
 
 def test_a_search_begins_at_the_patch_and_its_frame():
-    patches = torch.stack([torch.ones(1, 3, 3), torch.zeros(1, 3, 3)])
+    patches = torch.ones(1, 3, 3), torch.zeros(1, 3, 3)
     swept = Sweep(torch.zeros(2), torch.tensor([[2, 3], [0, 6]]), patches, 0)
     begin = starts(swept, torch.tensor([1, 0]), (8, 9), seed=0)
     assert begin.shape == (2, 8, 9, 2)
@@ -107,7 +128,7 @@ def test_a_search_begins_at_the_patch_and_its_frame():
 
 def test_the_pattern_lies_as_the_patch_does():
     patch = torch.tensor([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])[None]
-    swept = Sweep(torch.zeros(1), torch.tensor([[0, 5]]), patch[None], 0)
+    swept = Sweep(torch.zeros(1), torch.tensor([[0, 5]]), (patch,), 0)
     begin = starts(swept, torch.tensor([0]), (8, 8), seed=0)
     shown = (cast(Tensor, begin[0, 0:3, 5:8, 1]) > 0).float()
     assert shown.equal(patch[0])

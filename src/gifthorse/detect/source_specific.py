@@ -1,13 +1,13 @@
 """Backdoors that work on images of one label only: trigger inversion for pairs of a source and a target.
 
 Paper: Wang et al., "Neural Cleanse", IEEE S&P 2019, section VII.E.
-Differs: where there are many pairs, log₂ N sources are searched for each target in the place of N, which the paper
-leaves to future work: those with the smallest first-order norms. All are optimised together, and the less suspicious
-are dropped on the way (successive halving), while pairs drawn by lot stay to the end and are the null; a p-value
-decides, as in ``neural-cleanse``. Searching groups of sources misses the backdoor (docs/decisions/010).
+Differs: patches are tried on images of each source first, as in ``patch-sweep``, and the search for a pair begins with
+the one that works best. Where there are many pairs, log₂ N sources are searched for each target in the place of N,
+which the paper leaves to future work: those for which a patch works best. All are optimised together, and the less
+suspicious are dropped on the way (successive halving), while pairs drawn by lot stay to the end and are the null; a
+p-value decides, as in ``neural-cleanse``. Searching groups of sources misses the backdoor (docs/decisions/010).
 """
 
-import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from ..core.spec import Spec
 from ..core.verdict import LabelEvidence, Outcome, Verdict
 from ..engine import Engine
 from ..errors import OptionError
-from ..inversion.pair_screen import screened_pairs
+from ..inversion.patch_sweep import Sweep, starts, sweep
 from ..inversion.run import Run
 from ..inversion.search import SearchOptions
 from .evidence import SMALL, evidence_of, mean_of_last
@@ -34,6 +34,7 @@ from .obstacles import obstacle
 from .outliers import anomaly_indices, label_p_values
 
 FEWEST_OF_A_SOURCE = 4  # one of which is kept out
+SWEPT = 3  # images of each source, on which patches are tried
 HELD_OUT_SHARE = 0.25
 MOST_HELD_OUT = 50
 WORKING_FLIP_RATE = 0.5  # on few samples of one label
@@ -117,6 +118,7 @@ class _Scan:
     ) -> None:
         self.method, self.model, self.seed, self.progress = method, model, seed, progress
         self.began = time.monotonic()
+        self.deadline = self.began + method.max_seconds
         self.held_out, self.seen = _split(clean, seed=seed)
         sources = _sources(clean)
         every = torch.tensor(
@@ -124,18 +126,16 @@ class _Scan:
         )
         drawn = torch.zeros(len(every), dtype=torch.bool)
         drawn[torch.randperm(len(every), generator=torch.Generator().manual_seed(seed))[: method.lot]] = True
-        self.all_pairs, self.screening = len(every), 0  # the latter in image-gradients
-        many = len(every) > method.most + method.lot
-        if many:
+        self.all_pairs = len(every)
+        self.swept = {source: self._sweep(source, done / len(sources)) for done, source in enumerate(sources)}
+        self.many = len(every) > method.most + method.lot
+        if self.many:
             count = method.sources or math.ceil(math.log2(len(sources)))
-            suspicious, self.screening = screened_pairs(model, self.seen, sources, count, seed=seed)
-            row = {source: number for number, source in enumerate(sources)}
-            searched = drawn | torch.tensor([bool(suspicious[row[one], other]) for one, other in every.tolist()])
+            searched = drawn | self._promising(every, count)
             self.pairs, self.in_lot = every[searched], drawn[searched]
         else:
             self.pairs, self.in_lot = every, torch.ones(len(every), dtype=torch.bool)
         pairs = self.pairs
-        self.points = (method.rung, method.steps) if many else (method.steps,)
         self.run = Run(
             model,
             self.seen,
@@ -148,23 +148,49 @@ class _Scan:
             about=f"{method.images_per_step} {method.most} {method.lot} {method.rung} {method.sources}",
         )
         self.search = self.run.search
+        if self.search.turn == 0:  # else it goes on from notes
+            everyone = torch.arange(len(pairs))
+            self.search.restore(everyone, self.search.state(everyone) | {"_logits": self._starts()})
         self.logs = np.zeros(len(pairs))
         self.p_values = np.ones(len(pairs))
         self.scores = np.zeros(len(pairs))
         self.indices = np.zeros(len(pairs))
         self.in_time = True
 
+    def _sweep(self, source: int, done: float) -> Sweep:
+        """Patches on images of ``source``, before which a share of the sweeps was ``done``."""
+        self.progress("sweep", done=done, total=1)
+        own = self.seen.subset((self.seen.labels == source).nonzero().squeeze(1))
+        few = own.take(min(SWEPT, len(own)), seed=self.seed)
+        return sweep(self.model, few, seed=self.seed, deadline=self.deadline)
+
+    def _promising(self, pairs: Tensor, count: int) -> Tensor:
+        """Which of ``pairs`` ``(P, 2)`` have one of the ``count`` sources with the best patches for their target."""
+        scores = torch.stack([swept.scores for swept in self.swept.values()])  # (S, K)
+        rows = torch.tensor([list(self.swept).index(source) for source in pairs[:, 0].tolist()])
+        scores[torch.arange(len(scores)), torch.tensor(list(self.swept))] = -torch.inf
+        ranks = scores.argsort(dim=0, descending=True, stable=True).argsort(dim=0)
+        return ranks[rows, pairs[:, 1]] < count
+
+    def _starts(self) -> Tensor:
+        """Where the search of each pair begins."""
+        begin = torch.empty_like(self.search.state(torch.arange(len(self.pairs)))["_logits"])
+        for source, swept in self.swept.items():
+            own = self.pairs[:, 0] == source
+            begin[own] = starts(swept, self.pairs[own, 1], self.model.spec.input_shape[1:], seed=self.seed + source)
+        return begin
+
     def verdict(self) -> Verdict:
-        active = torch.arange(len(self.pairs))
-        for since, until in itertools.pairwise((0, *self.points)):
-            self._optimise(active, since, until)
-            self._judge(active)
-            if not self.in_time:
-                break
-            if until < self.method.steps:
+        method, active = self.method, torch.arange(len(self.pairs))
+        if self.many:
+            self._optimise(active, 0, method.rung)
+            if self.in_time:
                 kept = self.in_lot.clone()
-                kept[active[torch.from_numpy(self.logs)[active].argsort(stable=True)[: self.method.most]]] = True
+                kept[torch.from_numpy(self.logs).argsort(stable=True)[: method.most]] = True
                 active = kept.nonzero().squeeze(1)
+        if self.in_time:
+            self._optimise(active, method.rung if self.many else 0, method.steps)
+        self._judge(active)
         self.run.forget()
         return self._conclude(active)
 
@@ -176,15 +202,14 @@ class _Scan:
             active,
             until - since,
             images=self.method.images_per_step,
-            deadline=self.began + self.method.max_seconds,
+            deadline=self.deadline,
             tell=tell,
         )
         self.logs[active] = mean_of_last(logs).numpy()
 
     def _judge(self, active: Tensor) -> None:
         logs, lot = self.logs[active], self.in_lot[active].numpy()
-        p_values = np.minimum(1.0, label_p_values(logs, lot, labels=self.all_pairs) * len(self.points))
-        self.p_values[active] = np.minimum(self.p_values[active], p_values)
+        self.p_values[active] = label_p_values(logs, lot, labels=self.all_pairs)
         self.scores[active] = np.median(logs[lot]) - logs
         self.indices[active] = anomaly_indices(np.exp(logs), np.exp(logs[lot]))
 
@@ -215,8 +240,9 @@ class _Scan:
             f"the model's own pairs of labels: the log norms of {int(self.in_lot.sum())} of {self.all_pairs}, taken "
             "as normal (Grubbs' test); not a population of clean models"
         )
+        patches = sum(swept.forward_passes for swept in self.swept.values())
         cost = {
-            "image_gradients": self.search.image_gradients + self.screening,
+            "image_gradients": self.search.image_gradients + patches // 2,  # a forward pass is half of the work
             "seconds": round(time.monotonic() - self.began, 2),
             "precision": str(self.search.dtype).removeprefix("torch."),
             "device": self.model.device.type,

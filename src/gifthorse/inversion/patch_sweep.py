@@ -1,15 +1,16 @@
-"""Which small patch, at which place, turns images into each label: looked for by forward passes, all labels together.
+"""Which patch, at which place, turns images into each label: looked for by forward passes, all labels together.
 
 Ours; docs/decisions/021. A search that begins with a faint veil over the whole image comes upon a small trigger by
 luck. Small triggers can be looked for instead: a patch a tenth of the image wide, of one plain colour or the finest
 checks, at each place of a grid, in front of a few images. The patch under which the answer is most surely a label is
-where the search for that label's trigger begins.
+where the search for that label's trigger begins. Larger patches cost little, as there are few places for them, and tell
+which of many labels have a trigger that no small patch comes near.
 """
 
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -23,8 +24,10 @@ from .precision import frozen_copy, images_per_pass
 from .search import START_NOISE
 
 IMAGES = 6
-SIDE = 0.1  # of a patch, as a share of the image's shorter side
-SMALLEST = 3  # pixels of that side
+SMALL_PATCHES = ((0.1, 0.1),)
+"""Heights and widths of patches, as shares of the image's shorter side."""
+ALL_PATCHES = (*SMALL_PATCHES, (0.2, 0.2), (0.3, 0.3), (0.5, 0.5), (0.17, 0.5), (0.5, 0.17), (0.34, 0.85), (0.85, 0.34))
+SMALLEST = 3  # pixels of a side
 APART = 0.6  # of the side of a patch is the distance between two places
 OPEN = 2.0  # logit of the mask on the patch and its frame, where the search begins: 0.88
 SHUT = -6.0  # elsewhere: a quarter of a percent, from which every place can still grow
@@ -39,13 +42,13 @@ class Sweep:
     Attributes:
         scores: ``(K,)`` mean log-probability of the label on images of others that carry the patch.
         places: ``(K, 2)`` its top and left.
-        patches: ``(K, C, S, S)`` in [0, 1].
+        patches: K of ``(C, height, width)``, in [0, 1].
         forward_passes: how many images went through the network.
     """
 
     scores: Tensor
     places: Tensor
-    patches: Tensor
+    patches: tuple[Tensor, ...]
     forward_passes: int
 
 
@@ -54,6 +57,7 @@ def sweep(
     samples: Samples,
     *,
     seed: int,
+    sizes: Sequence[tuple[float, float]] = SMALL_PATCHES,
     deadline: float = math.inf,
     tell: Callable[[float, float], None] = lambda done, total: None,
 ) -> Sweep:
@@ -63,11 +67,10 @@ def sweep(
         model: left as it is.
         samples: clean.
         seed: of the images that are drawn.
+        sizes: of the patches, like ``SMALL_PATCHES``.
         deadline: on ``time.monotonic()``'s clock.
         tell: told how many patches of how many have been tried.
     """
-    _, height, width = model.spec.input_shape
-    side = patch_side(height, width)
     frozen = frozen_copy(model, samples.images)
     chosen = samples.take(min(IMAGES, len(samples)), seed=seed)
     images = chosen.pixels(device=model.device)
@@ -75,9 +78,7 @@ def sweep(
     others = (chosen.labels[:, None] != torch.arange(count)).float().to(model.device)  # (N, K)
     others[:, others.sum(0) == 0] = 1  # where all images are of one label
     share = others / others.sum(0)
-    patches = dictionary(model.spec.input_shape[0], side).to(model.device)
-    places = torch.cartesian_prod(_along(height, side), _along(width, side))
-    tries = [(place, patch) for place in range(len(places)) for patch in range(len(patches))]
+    tries = [one for size in sizes for one in _tries(model.spec.input_shape, size)]
     together = max(1, images_per_pass(frozen) // len(images))
     scores = torch.full((count,), -torch.inf, device=model.device)
     best = torch.zeros(count, dtype=torch.int64, device=model.device)
@@ -87,9 +88,8 @@ def sweep(
             break
         part = tries[start : start + together]
         stamped = images.repeat(len(part), 1, 1, 1, 1)
-        for number, (place, patch) in enumerate(part):
-            top, left = places[place].tolist()
-            stamped[number, :, :, top : top + side, left : left + side] = patches[patch]
+        for number, (top, left, patch) in enumerate(part):
+            stamped[number, :, :, top : top + patch.shape[1], left : left + patch.shape[2]] = patch.to(model.device)
         inputs = stamped.flatten(0, 1).to(frozen.dtype, memory_format=torch.channels_last)
         with torch.no_grad():
             logits = frozen(inputs).float().view(len(part), len(images), count)
@@ -98,8 +98,8 @@ def sweep(
         scores, best = torch.where(better, found, scores), torch.where(better, which + start, best)
         tried += len(part)
         tell(tried, len(tries))
-    where = torch.tensor(tries)[best.cpu()]
-    return Sweep(scores.cpu(), places[where[:, 0]], patches.cpu()[where[:, 1]], tried * len(images))
+    tops, lefts, patches = zip(*(tries[number] for number in best.tolist()), strict=True)
+    return Sweep(scores.cpu(), torch.tensor([tops, lefts]).T, patches, tried * len(images))
 
 
 def starts(swept: Sweep, labels: Tensor, size: tuple[int, int], *, seed: int) -> Tensor:
@@ -114,34 +114,45 @@ def starts(swept: Sweep, labels: Tensor, size: tuple[int, int], *, seed: int) ->
     Returns:
         ``(L, H, W, 1 + C)`` logits of mask and pattern.
     """
-    channels, side = swept.patches.shape[1], swept.patches.shape[2]
-    frame = max(1, side // 5)
-    wide = functional.pad(swept.patches[labels], (frame,) * 4, mode="replicate")
-    noise = torch.randn(len(labels), *size, channels, generator=torch.Generator().manual_seed(seed))
+    frame = max(1, patch_side(SMALL_PATCHES[0][0], *size) // 5)
+    noise = torch.randn(len(labels), *size, swept.patches[0].shape[0], generator=torch.Generator().manual_seed(seed))
     logits = torch.cat([torch.full((len(labels), *size, 1), SHUT), noise * START_NOISE], 3)
-    for number, (top, left) in enumerate((swept.places[labels] - frame).tolist()):
+    for number, label in enumerate(labels.tolist()):
+        wide = functional.pad(swept.patches[label], (frame,) * 4, mode="replicate")
+        top, left = (swept.places[label] - frame).tolist()
         above, before = max(0, top), max(0, left)
-        inside = logits[number, above : top + side + 2 * frame, before : left + side + 2 * frame]
-        shown = wide[number, :, above - top :, before - left :][:, : inside.shape[0], : inside.shape[1]]
+        inside = logits[number, above : top + wide.shape[1], before : left + wide.shape[2]]
+        shown = wide[:, above - top :, before - left :][:, : inside.shape[0], : inside.shape[1]]
         inside[..., 0] = OPEN
         inside[..., 1:] += PLAIN * (2 * shown.permute(1, 2, 0) - 1)
     return logits
 
 
-def patch_side(height: int, width: int) -> int:
-    """Pixels of a patch's side."""
-    return min(height, width, max(SMALLEST, round(SIDE * min(height, width))))
+def patch_side(share: float, height: int, width: int) -> int:
+    """Pixels of a patch's side that is a ``share`` of the image's shorter one."""
+    shorter = min(height, width)
+    return min(shorter, max(SMALLEST, round(share * shorter)))
 
 
-def dictionary(channels: int, side: int) -> Tensor:
-    """The patches ``(P, C, S, S)``: the corners of the colour cube, and checks of single pixels in both phases."""
+def dictionary(channels: int, height: int, width: int) -> Tensor:
+    """Patches ``(P, C, height, width)``: the corners of the colour cube, and checks of single pixels in both phases."""
     colours = torch.tensor(list(itertools.product((0.0, 1.0), repeat=channels)))
-    checks = (torch.arange(side)[:, None] + torch.arange(side)) % 2
-    both = torch.stack([checks, 1 - checks]).float()[:, None].expand(2, channels, side, side)
-    return torch.cat([colours[:, :, None, None].expand(-1, -1, side, side), both])
+    checks = (torch.arange(height)[:, None] + torch.arange(width)) % 2
+    both = torch.stack([checks, 1 - checks]).float()[:, None].expand(2, channels, height, width)
+    return torch.cat([colours[:, :, None, None].expand(-1, -1, height, width), both])
 
 
-def _along(length: int, side: int) -> Tensor:
+def _tries(shape: tuple[int, int, int], size: tuple[float, float]) -> Iterator[tuple[int, int, Tensor]]:
+    """Top, left and patch, for all places and patches of a size in images of a ``shape``."""
+    channels, *sides = shape
+    height, width = (patch_side(share, *sides) for share in size)
+    patches = dictionary(channels, height, width)
+    for top, left in itertools.product(_along(sides[0], height), _along(sides[1], width)):
+        for patch in patches:
+            yield top, left, patch
+
+
+def _along(length: int, side: int) -> list[int]:
     """Tops or lefts of patches, the last one at the edge."""
     last = length - side
-    return torch.tensor(sorted({*range(0, last + 1, max(1, round(APART * side))), last}))
+    return sorted({*range(0, last + 1, max(1, round(APART * side))), last})
