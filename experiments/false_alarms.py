@@ -18,7 +18,7 @@ from gifthorse.arch import architecture, untrained
 from gifthorse.core.data import Samples
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
-from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.metrics import accuracy, clopper_pearson
 from gifthorse.train import Training
 
@@ -51,7 +51,7 @@ def row(seed: int, train: Samples, test: Samples, work: Path) -> dict[str, Any]:
     if not finished.exists():
         model = untrained("mnist", architecture("mnist").spec, seed=seed)
         RECIPE(model, train, seed=seed)
-        verdict = NeuralCleanse().inspect(model, test.take(SAMPLES, seed=seed), seed=seed)
+        verdict = PatchSweep().inspect(model, test.take(SAMPLES, seed=seed), seed=seed)
         first = verdict.labels[0]
         values = {"seed": seed, "accuracy": accuracy(model, test), "outcome": verdict.outcome}
         values |= {"p_value": verdict.p_value, "first_label": first.label}

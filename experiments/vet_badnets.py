@@ -28,7 +28,7 @@ from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier
 from gifthorse.core.verdict import Outcome, Verdict
 from gifthorse.data import load_samples
-from gifthorse.detect.neural_cleanse import NeuralCleanse
+from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.files import whole_file
 from gifthorse.guard.strip import Strip
 from gifthorse.metrics import accuracy, attack_success_rate, flip_rate
@@ -106,17 +106,17 @@ def row(name: str, task: Task, seed: int, train: Samples, test: Samples, work: P
         "accuracy_backdoored": accuracy(backdoored, test),
         "attack_success": attack_success_rate(backdoored, test, implant),
     }
-    verdict = NeuralCleanse().inspect(backdoored, clean, seed=seed)
+    verdict = PatchSweep().inspect(backdoored, clean, seed=seed)
     result["scan"] = scanned(verdict)
     for evidence in verdict.triggers:
         others = test.subset((test.labels != evidence.label).nonzero().squeeze(1))
         result["scan"]["reversed_flips_test"] = flip_rate(
             backdoored, evidence.trigger.apply(others.pixels()), evidence.label
         )
-    result["twin_scan"] = scanned(NeuralCleanse().inspect(honest, clean, seed=seed))
+    result["twin_scan"] = scanned(PatchSweep().inspect(honest, clean, seed=seed))
     if verdict.outcome is Outcome.BACKDOOR_FOUND:
         repaired = Unlearning().repair(backdoored, clean, verdict, seed=seed)
-        again = NeuralCleanse().inspect(repaired.model, clean, seed=seed)
+        again = PatchSweep().inspect(repaired.model, clean, seed=seed)
         result["repair"] = {
             "accepted": repaired.accepted,
             "accuracy": accuracy(repaired.model, test),

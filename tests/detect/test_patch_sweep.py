@@ -16,7 +16,6 @@ from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
 from gifthorse.detect import patch_sweep
 from gifthorse.detect.likeness import Likeness
-from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.patch_sweep import PatchSweep, upper_half_p_values
 from gifthorse.errors import OptionError
 from gifthorse.load import load_model
@@ -78,32 +77,29 @@ def test_of_many_labels_the_best_patches_and_a_lot_are_searched(
     assert method.inspect(toy_honest, toy_clean, seed=seed).outcome is Outcome.NO_BACKDOOR_FOUND
 
 
-def test_of_many_labels_what_is_no_patch_is_searched_from_a_veil(
+def test_of_many_labels_several_searches_are_judged_together(
     toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patch_sweep, "HOPELESS", 1.0)
-    verdict = PatchSweep(lot=7, screened=3).inspect(toy_backdoored, toy_clean, seed=0)
-    alone = NeuralCleanse(lot=7).inspect(toy_backdoored, toy_clean, seed=0)
-    assert verdict.targets == alone.targets == (target_of(toy_implant),)
-    assert verdict.p_value == pytest.approx(2 * alone.p_value)
-    assert verdict.cost["image_gradients"] > alone.cost["image_gradients"]
-    assert verdict.spec.name == "patch-sweep"
-
-
-def test_from_a_veil_the_labels_of_the_best_patches_are_searched_too(
-    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(patch_sweep, "HOPELESS", 1.0)
-    monkeypatch.setattr(patch_sweep, "SCREENED", 2)
-    target = target_of(toy_implant)
-    seed = next(  # one with which the target is not in the lot
-        seed
-        for seed in range(20)
-        if target not in torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:7]
+    monkeypatch.setattr(patch_sweep, "TINY", 0.0)  # so that nothing is found early
+    method = PatchSweep(lot=7, screened=3)
+    scan = patch_sweep._Scan(method, toy_backdoored, toy_clean, 0, silent)
+    logs = scan._optimise(scan.run, method.early)
+    from_patches = scan.search.norms.clone()
+    sizes, p_values = scan._from_veils(logs)
+    again = [scan._begun(number * patch_sweep.AGAIN) for number in (1, 2)]
+    others = [scan._optimise(run, method.early) for run in again]
+    mean = torch.stack([logs, *others]).mean(0)
+    assert sizes == pytest.approx(mean[-10:].mean(0).numpy())
+    assert float(scan.search.norms.sum()) == pytest.approx(
+        float(torch.stack([from_patches, *(run.search.norms for run in again)]).min(0).values.sum())
     )
-    verdict = PatchSweep(lot=7, screened=2).inspect(toy_backdoored, toy_clean, seed=seed)
-    assert target in [one.label for one in verdict.labels]
-    assert 7 <= len(verdict.labels) <= 9
+    assert scan.image_gradients == sum(run.search.image_gradients for run in again)
+    place = scan.searched.tolist().index(target_of(toy_implant))
+    assert p_values.argmin() == place
+    verdict = method.inspect(toy_backdoored, toy_clean, seed=0)
+    assert verdict.targets == (target_of(toy_implant),)
+    assert verdict.p_value == pytest.approx(patch_sweep.LOOKS * p_values[place])
+    assert "3 searches at two points" in verdict.null
 
 
 @pytest.mark.parametrize("lot", [64, 7], ids=["all are searched", "some are"])

@@ -1,12 +1,13 @@
-"""Patch sweep: small patches are tried at every place first, and triggers are inverted from the ones that work best.
+"""Patch sweep: patches are tried at every place first, and triggers are inverted from the ones that work best.
 
 Paper: Wang et al., "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks", IEEE S&P 2019,
 section IV, for the optimisation.
 Differs: the sweep, and how it is judged, are ours; docs/decisions/021.
 A label is judged twice: early, when masks of honest labels still grow and a backdoored label's has shrunk to its
-trigger; and, where nothing was found, at the end, which is when large triggers show. Where there are so many labels
-that only some were searched, the second look is a scan by ``neural-cleanse``, which begins anew and finds what is no
-patch. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named.
+trigger; and, where nothing was found, at the end, which is when large triggers show. Where there are many labels, only
+a lot and those with the best patches are searched, larger patches are tried, too, and the second look is at the mean of
+several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but rarely
+the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named.
 """
 
 import math
@@ -30,33 +31,30 @@ from ..core.spec import Spec
 from ..core.verdict import LabelEvidence, Outcome, Verdict
 from ..engine import Engine
 from ..errors import OptionError
-from ..inversion.patch_sweep import starts, sweep
+from ..inversion.patch_sweep import ALL_PATCHES, SMALL_PATCHES, starts, sweep
 from ..inversion.run import Run
-from ..inversion.screen import LOGIT_PLACES, clean_logits
 from ..inversion.search import FIRST_WEIGHT, SearchOptions
 from ..metrics import clopper_pearson
-from . import neural_cleanse
 from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
 from .likeness import HIGHEST_LINE, Likeness, line, no_short_cuts
 from .neural_cleanse import (
+    AGAIN,
     BEFORE,
     FEW,
     HELD_OUT_SHARE,
     MOST_HELD_OUT,
     NEAR,
+    PRESSED_SHARE,
     VEIL,
-    NeuralCleanse,
     steps_before_the_fall,
 )
 from .obstacles import obstacle
 from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
 
-PRESSED_SHARE = 2 / 3  # of the refinement; in the rest the masks only give way
 LIKENESS_COUNTS = 2.0  # a likeness of 1 makes a label as much less suspicious as a trigger e² times as large
 TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the end; see decision 021
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
-SCREENED = 64  # of many labels, beside the lot, where the search does not begin from patches
-HOPELESS = -1.0  # of many labels none is searched where no patch gives one a third of the probability
+SEARCHES = 3  # of many labels: the one from patches, and others from faint veils
 SHORT_CUT = (
     "the smallest trigger (label {}) is unusually small, but it makes images look to the network as the label's own "
     "do: a short cut that the data has, and no sign of a backdoor"
@@ -73,7 +71,7 @@ class PatchSweep(Detector):
         lot: labels drawn by lot that are the null.
         screened: labels that are searched beside the lot: those with the best patches. A model with no more labels than
             both is searched as a whole.
-        early: steps after which labels are judged for the first time.
+        early: steps after which labels are judged for the first time; of many labels, the steps of each search.
         steps: after which they are judged again, where all are searched and nothing was found.
         images_per_step: that each label meets in a step.
         finalists: labels whose trigger is refined at the end, beside those found.
@@ -90,7 +88,7 @@ class PatchSweep(Detector):
 
     name: ClassVar[str] = "patch-sweep"
     lot: int = 48
-    screened: int = 48
+    screened: int = 16
     early: int = 50
     steps: int = 110
     images_per_step: int = 7
@@ -139,33 +137,28 @@ class _Scan:
         if len(seen) < FEW:
             seen = concatenate([seen, replace(seen, images=seen.images.flip(3))])
             options = replace(options, veil=VEIL)
-        self.seen = seen
+        self.seen, self.options = seen, options
         self.labels = model.spec.num_classes
+        self.many = self.labels > method.lot + method.screened
         self.swept = sweep(
             model,
             seen,
             seed=seed,
+            sizes=ALL_PATCHES if self.many else SMALL_PATCHES,
             deadline=self.deadline,
             tell=lambda done, total: progress("sweep", done=done, total=total),
         )
         drawn = torch.randperm(self.labels, generator=torch.Generator().manual_seed(seed))[: method.lot]
         self.searched = torch.arange(self.labels)
-        if self.labels > method.lot + method.screened:
+        if self.many:
             best = self.swept.scores.argsort(descending=True, stable=True)[: method.screened]
             self.searched = torch.cat([best, drawn]).unique()
-        self.in_lot = torch.isin(self.searched, drawn) | (len(self.searched) == self.labels)
+        self.in_lot = torch.isin(self.searched, drawn) | (not self.many)
         self.everyone = torch.arange(len(self.searched))
-        self.run = Run(
-            model,
-            seen,
-            self.searched,
-            options=options,
-            seed=seed,
-            engine=Engine(method.workers, method.cluster),
-            notes=Path(method.resume) if method.resume else None,
-            about=f"{method.name} {method.images_per_step} {method.early} {method.steps}",
-        )
+        self.planned, self.done = SEARCHES * method.early if self.many else method.steps, 0.0
+        self.run = self._begun(seed)
         self.search = self.run.search
+        self.image_gradients = 0  # of other searches
         if self.search.turn == 0:  # else it goes on from notes
             begin = starts(self.swept, self.searched, model.spec.input_shape[1:], seed=seed)
             self.search.restore(self.everyone, self.search.state(self.everyone) | {"_logits": begin})
@@ -178,22 +171,35 @@ class _Scan:
         self.line = HIGHEST_LINE
         self.in_time = True
 
+    def _begun(self, seed: int) -> Run:
+        """A search from faint veils."""
+        method = self.method
+        return Run(
+            self.model,
+            self.seen,
+            self.searched,
+            options=self.options,
+            seed=seed,
+            engine=Engine(method.workers, method.cluster),
+            notes=Path(method.resume) if method.resume else None,
+            about=f"{method.name} {method.images_per_step} {method.early} {method.steps}",
+        )
+
     def verdict(self) -> Verdict:
         """Search, judge, refine, conclude."""
         method, lot = self.method, self.in_lot.numpy()
-        if len(self.searched) < self.labels and float(self.swept.scores.max()) < HOPELESS:
-            return self._without_patches()
-        logs = self._optimise(method.early)
+        logs = self._optimise(self.run, method.early)
         fall = steps_before_the_fall(logs[:, self.in_lot])
         peaks, sizes = logs[:fall].max(0).values.numpy(), logs[max(0, fall - BEFORE) : fall].mean(0).numpy()
         tiny = (_share(sizes, lot) <= TINY) & (_share(peaks, lot) <= NEVER_LARGE)
         self._judge(sizes, np.where(tiny, upper_half_p_values(sizes, lot, labels=self.labels), 1))
         if self.in_time and not self._named():
-            if len(self.searched) < self.labels:
-                return self._without_patches()
-            self._press_anew()
-            sizes = mean_of_last(self._optimise(method.steps - method.early)).numpy()
-            self._judge(sizes, label_p_values(sizes, lot, labels=self.labels))
+            if self.many:
+                self._judge(*self._from_veils(logs))
+            else:
+                self._press_anew()
+                sizes = mean_of_last(self._optimise(self.run, method.steps - method.early)).numpy()
+                self._judge(sizes, label_p_values(sizes, lot, labels=self.labels))
         finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
         self._refine(torch.tensor(finalists))
         self.run.forget()
@@ -205,52 +211,42 @@ class _Scan:
             state = self.search.state(self.everyone)
             self.search.restore(self.everyone, state | {"_weight": state["_weight"].clamp_min(FIRST_WEIGHT)})
 
-    def _without_patches(self) -> Verdict:
-        """The second look where there are many labels."""
-        method = self.method
-        shared = {
-            name: getattr(method, name)
-            for name in (
-                "lot", "images_per_step", "finalists", "final_steps", "final_images", "learning_rate", "flip_goal",
-                "alpha", "workers", "cluster", "resume",
-            )
-        }  # fmt: skip
-        scan = NeuralCleanse(**shared, screened=SCREENED, max_seconds=max(1e-3, self.deadline - time.monotonic()))
-        found = _SweptScan(self, scan).verdict()
-        self.run.forget()
-        labels = tuple(replace(one, p_value=float(np.minimum(1, LOOKS * one.p_value))) for one in found.labels)
-        p_value = float(np.minimum(1, LOOKS * found.p_value))
-        low = {one.label for one in labels if one.p_value < method.alpha}
-        suspects = [label for label in found.targets if label in low]
-        targets: tuple[int, ...] = ()
-        if suspects:
-            like = {one.label: self.likeness.of(one.label, one.trigger) for one in labels}
-            targets = tuple(no_short_cuts({label: like[label] for label in suspects}, line(like.values())))
-        outcome, reason = found.outcome, found.reason
-        if outcome is not Outcome.INCONCLUSIVE and not targets:
-            outcome = Outcome.NO_BACKDOOR_FOUND
-            if suspects:
-                reason = SHORT_CUT.format(suspects[0])
-            elif p_value >= method.alpha:
-                reason = self._near(labels[0], p_value)
-        cost = found.cost | {
-            "image_gradients": found.cost["image_gradients"] + self._image_gradients(),
-            "seconds": round(time.monotonic() - self.began, 2),
-        }
-        null = f"{found.null}; after a sweep that found nothing (Bonferroni)"
-        return Verdict(outcome, p_value, targets, labels, reason, null, Spec.of(method), self.seed, cost)
+    def _from_veils(self, logs: Tensor) -> tuple[Vector, Vector]:
+        """Search from faint veils, too, and go on with each label from its smallest trigger.
 
-    def _image_gradients(self) -> int:
-        return self.search.image_gradients + self.swept.forward_passes // 2  # a forward pass is half of the work
+        Args:
+            logs: ``(T, L)`` log norms of the search from patches.
 
-    def _optimise(self, steps: int) -> Tensor:
-        """Take ``steps``; returns the log norms ``(T, L)`` after each."""
-        before = self.search.turn
+        Returns:
+            ``(L,)`` log norms, means of all searches, and ``(L,)`` p-values: the smaller ones of two points, before the
+            lot's masks fall and at the end, times two.
+        """
+        searches, lot = [logs], self.in_lot.numpy()
+        for number in range(1, SEARCHES):
+            run = self._begun(self.seed + number * AGAIN)
+            found = self._optimise(run, self.method.early)
+            self.image_gradients += run.search.image_gradients
+            run.forget()
+            if not self.in_time:
+                break
+            searches.append(found)
+            smaller = (run.search.norms < self.search.norms).nonzero().squeeze(1).cpu()
+            self.search.restore(smaller, run.search.state(smaller))
+        mean = torch.stack(searches).mean(0)
+        fall = steps_before_the_fall(mean[:, self.in_lot])
+        points = mean[max(0, fall - BEFORE) : fall].mean(0).numpy(), mean_of_last(mean).numpy()
+        before, after = (label_p_values(sizes, lot, labels=self.labels) for sizes in points)
+        return points[1], np.minimum(1, 2 * np.minimum(before, after))
+
+    def _optimise(self, run: Run, steps: int) -> Tensor:
+        """Take ``steps`` for all that are searched; returns the log norms ``(T, L)`` after each."""
+        before = self.done
 
         def tell(taken: float) -> None:
-            self.progress("scan", done=min(before + taken, self.method.steps), total=self.method.steps)
+            self.done = before + taken
+            self.progress("scan", done=self.done, total=self.planned)
 
-        logs, self.in_time = self.run(
+        logs, self.in_time = run(
             self.everyone, steps, images=self.method.images_per_step, deadline=self.deadline, tell=tell
         )
         return logs
@@ -312,13 +308,15 @@ class _Scan:
             reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
         else:
             outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value, named)
+        later = f"the mean of {SEARCHES} searches at two points" if self.many else "at the end"
         null = (
             f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
-            "spread of their upper half, and at the end as normal (Grubbs' test; Bonferroni); not a population of "
-            "clean models"
+            f"spread of their upper half, and {later} as normal (Grubbs' test; Bonferroni); not a population of clean "
+            "models"
         )
+        passes = self.swept.forward_passes // 2  # a forward pass is half of the work
         cost = {
-            "image_gradients": self._image_gradients(),
+            "image_gradients": self.search.image_gradients + self.image_gradients + passes,
             "seconds": round(time.monotonic() - self.began, 2),
             "precision": self.precision,
             "device": self.model.device.type,
@@ -364,21 +362,6 @@ class _Scan:
             anomaly_index=float(self.indices[place]),
             p_value=float(self.p_values[place]),
         )
-
-
-class _SweptScan(neural_cleanse._Scan):
-    """A scan by ``neural-cleanse`` of the labels that a sweep and clean logits say are most worth it."""
-
-    def __init__(self, behind: _Scan, method: NeuralCleanse) -> None:
-        self.swept = behind.swept
-        super().__init__(method, behind.model, behind.clean, behind.seed, behind.progress)
-
-    def _screened(self, drawn: Tensor) -> tuple[Tensor, int]:
-        by_patch = self.swept.scores.argsort(descending=True, stable=True)
-        by_logit = clean_logits(self.model, self.seen).argsort(descending=True, stable=True)
-        chosen = by_logit[: int(LOGIT_PLACES * self.method.screened)]
-        rest = by_patch[~torch.isin(by_patch, chosen)][: self.method.screened - len(chosen)]
-        return torch.cat([chosen, rest, drawn]).unique(), 0
 
 
 def upper_half_p_values(sizes: Vector, in_null: NDArray[np.bool_], *, labels: int) -> Vector:
