@@ -16,8 +16,8 @@ ALPHA = (
 LOOKED_FOR = {
     "patch-sweep": (
         "One trigger of small area, at a fixed place, that turns images of all other classes into one target label.",
-        "Small patches were tried at every place, and for every label the smallest trigger was searched for from the "
-        "patch that worked best; a backdoor shows as a label whose trigger is much smaller than those of the other "
+        "Patches were tried at every place, and for every label the smallest trigger was searched for from the patch "
+        "that worked best; a backdoor shows as a label whose trigger is much smaller than those of the other "
         "labels, and does not make images look to the network like the label's own.",
         ALPHA,
     ),
@@ -29,8 +29,9 @@ LOOKED_FOR = {
     ),
     "source-specific": (
         "One trigger of small area, at a fixed place, that turns images of one source class into one target label.",
-        "For every pair of labels, the smallest such trigger was searched for; a backdoor shows as a pair whose "
-        "trigger is much smaller than those of the other pairs.",
+        "Small patches were tried at every place on images of each source class, and for pairs of labels the smallest "
+        "such trigger was searched for from the patch that worked best; a backdoor shows as a pair whose trigger is "
+        "much smaller than those of the other pairs.",
         ALPHA,
     ),
 }
