@@ -166,11 +166,11 @@ class _Scan:
 
     def _promising(self, pairs: Tensor, count: int) -> Tensor:
         """Which of ``pairs`` ``(P, 2)`` have one of the ``count`` sources with the best patches for their target."""
+        sources = torch.tensor(list(self.swept))  # in ascending order
         scores = torch.stack([swept.scores for swept in self.swept.values()])  # (S, K)
-        rows = torch.tensor([list(self.swept).index(source) for source in pairs[:, 0].tolist()])
-        scores[torch.arange(len(scores)), torch.tensor(list(self.swept))] = -torch.inf
+        scores[torch.arange(len(sources)), sources] = -torch.inf
         ranks = scores.argsort(dim=0, descending=True, stable=True).argsort(dim=0)
-        return ranks[rows, pairs[:, 1]] < count
+        return ranks[torch.searchsorted(sources, pairs[:, 0].contiguous()), pairs[:, 1]] < count
 
     def _starts(self) -> Tensor:
         """Where the search of each pair begins."""
