@@ -127,7 +127,7 @@ class _Scan:
         drawn = torch.zeros(len(every), dtype=torch.bool)
         drawn[torch.randperm(len(every), generator=torch.Generator().manual_seed(seed))[: method.lot]] = True
         self.all_pairs = len(every)
-        self.swept = {source: self._sweep(source, done / len(sources)) for done, source in enumerate(sources)}
+        self.swept = {source: self._sweep(source, number, len(sources)) for number, source in enumerate(sources)}
         self.many = len(every) > method.most + method.lot
         if self.many:
             count = method.sources or math.ceil(math.log2(len(sources)))
@@ -157,12 +157,15 @@ class _Scan:
         self.indices = np.zeros(len(pairs))
         self.in_time = True
 
-    def _sweep(self, source: int, done: float) -> Sweep:
-        """Patches on images of ``source``, before which a share of the sweeps was ``done``."""
-        self.progress("sweep", done=done, total=1)
+    def _sweep(self, source: int, number: int, of: int) -> Sweep:
+        """Patches on images of ``source``; the sweep of that ``number``, from 0, of so many."""
+
+        def tell(done: float, total: float) -> None:
+            self.progress("sweep", done=number + done / total, total=of)
+
         own = self.seen.subset((self.seen.labels == source).nonzero().squeeze(1))
         few = own.take(min(SWEPT, len(own)), seed=self.seed)
-        return sweep(self.model, few, seed=self.seed, deadline=self.deadline)
+        return sweep(self.model, few, seed=self.seed, deadline=self.deadline, tell=tell)
 
     def _promising(self, pairs: Tensor, count: int) -> Tensor:
         """Which of ``pairs`` ``(P, 2)`` have one of the ``count`` sources with the best patches for their target."""
