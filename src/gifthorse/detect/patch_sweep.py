@@ -172,7 +172,7 @@ class _Scan:
         self.in_time = True
 
     def _begun(self, seed: int) -> Run:
-        """A search from faint veils."""
+        """A search for all of ``searched``, which begins with faint veils unless it is told otherwise."""
         method = self.method
         return Run(
             self.model,
