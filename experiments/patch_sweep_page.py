@@ -34,7 +34,9 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "`neural-cleanse` and of the paper's rule (an anomaly index above 2) are; the models are trained again by the "
         "same recipes. The *ten others* are by the same recipes, too, from other seeds and for other labels. The "
         "method was made on networks that are none of these; it was changed after the first thirty had been "
-        "seen, and before there were others ([021](../decisions/021-patch-sweep.md)). *Named*: the attacker's label is "
+        "seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and once more, on networks that "
+        "are none of these, when all had been ([023](../decisions/023-size-and-likeness.md)). *Named*: the attacker's "
+        "label is "
         "among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are 95 %, "
         "Clopper and Pearson's.",
         "",
@@ -62,10 +64,9 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
     lines += ["", f"**Not run yet: {', '.join(absent)}.**"] if absent else []
     lines += [
         "",
-        "Image-gradients and seconds are medians over models and twins; a forward pass of the sweep counts as half an "
-        "image-gradient, and those by which likeness is told (of each clean image, and of thirty a label where a "
-        "trigger is unusually small) are not counted. Seconds are of one core or two that others had, too, "
-        "and of different days; [benchmarks](../benchmarks.md) has those that can be compared.",
+        "Image-gradients and seconds are medians over models and twins; a forward pass, of the sweep or for likeness, "
+        "counts as half an image-gradient. Seconds are of one core or two that others had, too, and of different days; "
+        "[benchmarks](../benchmarks.md) has those that can be compared.",
         "",
         "| model | trigger | pixels | ASR | target | named | p | likeness | twin's smallest | p | likeness |",
         "|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|",
@@ -82,10 +83,11 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
     lines += [
         "",
         "Named: in the order in which they are said. p: of the target, and of the twin's most suspicious label (bold "
-        "where it is called backdoored). Likeness: how much images with the recovered trigger look, to the network, "
-        "like the label's own: below the median of the model's labels a trigger shows a backdoor, and where one does, "
-        "all unusually small ones below 0.7 are named. A dash where it is not known, for want of clean images of the "
-        "label, or not among the first three.",
+        "where it is called backdoored); early it is of size alone, at the end of size and likeness together. "
+        "Likeness: how much images with the recovered trigger look, to the network, like the label's own: below the "
+        "median of the model's labels a trigger shows a backdoor, and where one does, all that stand out and are below "
+        "0.7 are named. A dash where it is not known, for want of clean images of the label, or not among the first "
+        "three.",
         "",
     ]
     return "\n".join(lines)

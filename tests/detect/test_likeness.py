@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.trigger import MaskedPattern
-from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, line, no_short_cuts
+from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, line, no_short_cuts, weighed
 
 
 class Corners(nn.Module):
@@ -52,6 +53,23 @@ def test_one_that_wakes_other_neurons():
     # From the mean (¼, ¼, ¼, ¼) on, in units that are the same for all: (¾, -¼, -¼, -¼) is the label's direction,
     # (-¼, -¼, -¼, ¾) the trigger's; their cosine is (-3 - 3 + 1 + 1) / 12.
     assert Likeness(model(), clean()).of(0, corners(0, 0, 0, 1)) == pytest.approx(-1 / 3, abs=1e-5)
+
+
+def test_of_one_source_the_change_from_its_own_images_counts():
+    # In units that are the same for all, label 1's images lie at (0, 1, 0, 0), and label 0's from there in the
+    # direction (1, -1, 0, 0). Both corners white is a change of (1, 0, 0, 0), the fourth alone one of (0, -1, 0, 1).
+    likeness = Likeness(model(), clean())
+    assert likeness.of(0, corners(1, 0, 0, 0), source=1) == pytest.approx(1, abs=1e-5)
+    assert likeness.of(0, corners(1, 1, 0, 0), source=1) == pytest.approx(1 / math.sqrt(2), abs=1e-5)
+    assert likeness.of(0, corners(0, 0, 0, 1), source=1) == pytest.approx(1 / 2, abs=1e-5)
+    assert likeness.forward_passes == 20 + 3 * 5
+    assert math.isnan(Likeness(model(), clean().subset(torch.arange(10))).of(0, corners(1, 0, 0, 0), source=2))
+
+
+def test_sizes_are_raised_by_likeness_and_what_is_not_known_counts_as_usual():
+    found = weighed(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.1, math.nan, 0.5, 0.9]), 2.0)
+    assert found == pytest.approx([1.2, 3.0, 4.0, 5.8])
+    assert weighed(np.array([1.0, 2.0]), np.full(2, math.nan), 2.0) == pytest.approx([1.0, 2.0])
 
 
 def test_what_nothing_is_known_of():

@@ -15,7 +15,7 @@ from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
 from gifthorse.detect import patch_sweep
-from gifthorse.detect.likeness import Likeness
+from gifthorse.detect.likeness import Likeness, weighed
 from gifthorse.detect.patch_sweep import PatchSweep, upper_half_p_values
 from gifthorse.errors import OptionError
 from gifthorse.load import load_model
@@ -117,13 +117,37 @@ def test_of_several_the_one_is_first_that_is_smallest_and_least_like_its_own(
     toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
     scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
-    scan.p_values[:] = 1
-    scan.p_values[[2, 5, 7, 9]] = 0.001
-    scan.scores[[2, 5, 7, 9]] = [2.0, 1.5, 1.9, 3.0]
+    sizes = np.full(12, 5.0)
+    sizes[[2, 5, 7, 9]] = [3.0, 3.5, 3.1, 2.0]
     like = np.full(12, 0.6)
-    like[[2, 5, 7, 9]] = [0.5, 0.1, math.nan, 0.75]  # 2 · 0.5 - 2.0 = -1, -1.3, 2 · 0.6 - 1.9 = -0.7, and too like
+    like[[2, 5, 7, 9]] = [0.5, 0.1, math.nan, 0.75]  # 3 + 2 · 0.5 = 4, 3.7, 3.1 + 2 · 0.6 = 4.3, and too like
     monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: float(like[label]))
+    p_values = np.ones(12)
+    p_values[[2, 5, 7, 9]] = 0.001
+    scan._judge(sizes, p_values)
+    assert scan.shares[2] == pytest.approx(math.exp(-2))
     assert scan._named() == [5, 2, 7]
+
+
+def test_at_the_end_size_and_likeness_are_judged_together(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+    like = np.array([math.nan, 0.1, *[0.6] * 10])
+    monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: float(like[label]))
+    scan._compare()
+    sizes = np.full(12, 5.0)
+    sizes[1] = 4.8  # hardly smaller than the others
+    both = weighed(sizes, scan.likenesses, patch_sweep.LIKENESS_COUNTS)
+    assert both == pytest.approx([6.2, 5.0, *[6.2] * 10])  # 5 + 2 · 0.6, which is usual, and 4.8 + 2 · 0.1
+    p_values = np.ones(12)
+    p_values[1] = 0.001
+    scan._judge(sizes, p_values)
+    assert scan._suspects() == []
+    scan._judge(sizes, p_values / 2, both)
+    assert scan._suspects() == [1]
+    assert scan.scores[1] == pytest.approx(1.2)
+    assert scan.shares[1] == pytest.approx(math.exp(-0.2))
 
 
 def test_few_samples_are_veiled(toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples):

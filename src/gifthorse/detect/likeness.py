@@ -20,6 +20,7 @@ from ..core.model import Classifier
 from ..core.trigger import Trigger
 from ..errors import UnsupportedModelError
 from ..neurons import second_to_last
+from .outliers import Vector
 
 OWN = 2  # images of a label without which nothing is known of it
 MOST = 30  # images that are stamped
@@ -30,7 +31,11 @@ FLOOR = 0.1  # of the mean deviation is added to every neuron's: one that never 
 
 @final
 class Likeness:
-    """Compares triggers with labels, on one model and its clean samples."""
+    """Compares triggers with labels, on one model and its clean samples.
+
+    Attributes:
+        forward_passes: how many images went through the network.
+    """
 
     def __init__(self, model: Classifier, clean: Samples) -> None:
         """Look at the clean samples.
@@ -40,6 +45,7 @@ class Likeness:
             clean: of as many labels as there are.
         """
         self._model, self._clean = model, clean
+        self.forward_passes = len(clean)
         try:
             self._neurons, _ = second_to_last(model, clean.images)
         except UnsupportedModelError:
@@ -48,24 +54,42 @@ class Likeness:
             spread = self._neurons.std(0)
             self._mean, self._scale = self._neurons.mean(0), spread + FLOOR * spread.mean() + 1e-12
 
-    def of(self, label: int, trigger: Trigger) -> float:
+    def of(self, label: int, trigger: Trigger, *, source: int | None = None) -> float:
         """Mean cosine between what stamped images and what the label's own images wake, as changes from the mean.
+
+        Args:
+            label: that the trigger is for.
+            trigger: to stamp images of other labels with.
+            source: the label whose images the trigger is for; changes are from its images then, of each stamped one
+                from what it was, and of the label's own from the mean of the source's.
 
         Returns:
             In [-1, 1]; 1 is as the label's own images. NaN where there are fewer than ``OWN`` of these, or no others,
             or no layer to look at.
         """
         own = self._clean.labels == label
-        if int(own.sum()) < OWN or bool(own.all()) or not self._neurons.numel():
+        stamped = ~own if source is None else self._clean.labels == source
+        if int(own.sum()) < OWN or not bool(stamped.any()) or not self._neurons.numel():
             return math.nan
-        others = self._clean.images[~own]
-        pixels = others[:: -(-len(others) // MOST)].float() / 255  # of all labels, where they come in order
-        stamped, _ = second_to_last(self._model, trigger.apply(pixels))
-        towards = self._changes(self._neurons[own]).mean(0)
-        return float(functional.cosine_similarity(self._changes(stamped), towards[None]).mean())
+        places = stamped.nonzero().squeeze(1)
+        places = places[:: -(-len(places) // MOST)]  # of all labels, where they come in order
+        self.forward_passes += len(places)
+        neurons, _ = second_to_last(self._model, trigger.apply(self._clean.images[places].float() / 255))
+        changes, towards = self._changes(neurons), self._changes(self._neurons[own]).mean(0)
+        if source is not None:
+            changes = changes - self._changes(self._neurons[places])
+            towards = towards - self._changes(self._neurons[stamped]).mean(0)
+        return float(functional.cosine_similarity(changes, towards[None]).mean())
 
     def _changes(self, neurons: Tensor) -> Tensor:
         return (neurons - self._mean) / self._scale
+
+
+def weighed(sizes: Vector, likenesses: Vector, counts: float) -> Vector:
+    """Log norms ``(L,)``, raised by ``counts`` times the likenesses ``(L,)``; an unknown one, NaN, counts as usual."""
+    known = likenesses[~np.isnan(likenesses)]
+    usual = float(np.median(known)) if len(known) else 0.0
+    return sizes + counts * np.nan_to_num(likenesses, nan=usual)
 
 
 def line(usual: Iterable[float]) -> float:

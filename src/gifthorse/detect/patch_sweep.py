@@ -7,7 +7,9 @@ A label is judged twice: early, when masks of honest labels still grow and a bac
 trigger; and, where nothing was found, at the end, which is when large triggers show. Where there are many labels, only
 a lot and those with the best patches are searched, larger patches are tried, too, and the second look is at the mean of
 several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but rarely
-the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named.
+the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named; of
+few labels, size and likeness are judged together at the end, as a large trigger is hardly smaller than an honest
+label's, but makes images look less like the label (docs/decisions/023).
 """
 
 import math
@@ -36,7 +38,7 @@ from ..inversion.run import Run
 from ..inversion.search import FIRST_WEIGHT, SearchOptions
 from ..metrics import clopper_pearson
 from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
-from .likeness import HIGHEST_LINE, Likeness, line, no_short_cuts
+from .likeness import HIGHEST_LINE, Likeness, line, no_short_cuts, weighed
 from .neural_cleanse import (
     AGAIN,
     BEFORE,
@@ -51,13 +53,13 @@ from .neural_cleanse import (
 from .obstacles import obstacle
 from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
 
-LIKENESS_COUNTS = 2.0  # a likeness of 1 makes a label as much less suspicious as a trigger e² times as large
+LIKENESS_COUNTS = 2.0  # a likeness of 1 counts as a trigger e² times as large
 TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the end; see decision 021
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
 SEARCHES = 3  # of many labels: the one from patches, and others from faint veils
 SHORT_CUT = (
-    "the smallest trigger (label {}) is unusually small, but it makes images look to the network as the label's own "
-    "do: a short cut that the data has, and no sign of a backdoor"
+    "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
+    "a short cut that the data has, and no sign of a backdoor"
 )
 LOOKS = 2  # at which a label is judged, so that each p-value counts twice
 
@@ -159,12 +161,14 @@ class _Scan:
         self.run = self._begun(seed)
         self.search = self.run.search
         self.image_gradients = 0  # of other searches
+        self.forward_passes = 0  # for likeness
         if self.search.turn == 0:  # else it goes on from notes
             begin = starts(self.swept, self.searched, model.spec.input_shape[1:], seed=seed)
             self.search.restore(self.everyone, self.search.state(self.everyone) | {"_logits": begin})
         self.precision = str(self.search.dtype).removeprefix("torch.")
         # What each label showed where it looked most suspicious.
         self.scores = np.zeros(len(self.searched))
+        self.shares = np.ones(len(self.searched))  # of a typical label's size
         self.indices = np.zeros(len(self.searched))
         self.p_values = np.full(len(self.searched), np.inf)
         self.likenesses = np.full(len(self.searched), np.nan)
@@ -199,7 +203,9 @@ class _Scan:
             else:
                 self._press_anew()
                 sizes = mean_of_last(self._optimise(self.run, method.steps - method.early)).numpy()
-                self._judge(sizes, label_p_values(sizes, lot, labels=self.labels))
+                self._compare()
+                both = weighed(sizes, self.likenesses, LIKENESS_COUNTS)
+                self._judge(sizes, label_p_values(both, lot, labels=self.labels), both)
         finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
         self._refine(torch.tensor(finalists))
         self.run.forget()
@@ -251,14 +257,28 @@ class _Scan:
         )
         return logs
 
-    def _judge(self, sizes: Vector, p_values: Vector) -> None:
-        """Take a look's p-values of log norms ``(L,)`` for labels that it finds more suspicious than one before."""
-        null = sizes[self.in_lot.numpy()]
+    def _judge(self, sizes: Vector, p_values: Vector, judged: Vector | None = None) -> None:
+        """Take a look's p-values for labels that it finds more suspicious than one before.
+
+        Args:
+            sizes: ``(L,)`` log norms.
+            p_values: ``(L,)``, not yet corrected for looks.
+            judged: ``(L,)``, what they are of: ``sizes``, if left out.
+        """
+        lot = self.in_lot.numpy()
+        judged = sizes if judged is None else judged
         corrected = np.minimum(1, LOOKS * p_values)  # Bonferroni
         newer = ~(self.p_values <= corrected)  # NaN is as new as any
-        self.scores = np.where(newer, np.median(null) - sizes, self.scores)
-        self.indices = np.where(newer, anomaly_indices(np.exp(sizes), np.exp(null)), self.indices)
+        self.scores = np.where(newer, np.median(judged[lot]) - judged, self.scores)
+        self.shares = np.where(newer, _share(sizes, lot), self.shares)
+        self.indices = np.where(newer, anomaly_indices(np.exp(sizes), np.exp(sizes[lot])), self.indices)
         self.p_values = np.where(newer, corrected, self.p_values)
+
+    def _compare(self) -> None:
+        """Find out how much each label's trigger, as it is now, makes images look like the label's own."""
+        found = [self.likeness.of(int(self.searched[place]), self.search.trigger(place)) for place in self.everyone]
+        self.likenesses, self.line = np.array(found), line(found)
+        self.forward_passes = self.likeness.forward_passes
 
     def _suspects(self) -> list[int]:
         """Places of labels whose triggers are unusually small, and small; the most suspicious first."""
@@ -269,11 +289,10 @@ class _Scan:
         """Suspects whose triggers do not make images look like the label's own; the most suspicious first."""
         suspects = self._suspects()
         if suspects:
-            found = [self.likeness.of(int(self.searched[place]), self.search.trigger(place)) for place in self.everyone]
-            self.likenesses, self.line = np.array(found), line(found)
+            self._compare()
         named = no_short_cuts({place: self.likenesses[place] for place in suspects}, self.line)
-        known = np.nan_to_num(self.likenesses, nan=self.line)
-        return sorted(named, key=lambda place: LIKENESS_COUNTS * known[place] - self.scores[place])
+        both = weighed(np.log(self.shares), self.likenesses, LIKENESS_COUNTS)
+        return sorted(named, key=lambda place: float(both[place]))
 
     @cached_property
     def likeness(self) -> Likeness:
@@ -302,19 +321,21 @@ class _Scan:
         targets = tuple(one.label for one in ranked if one.label in labels and _works(one))
         p_value = float(self.p_values.min())
         if targets:
-            outcome, reason = Outcome.BACKDOOR_FOUND, _found(ranked, targets)
+            outcome, reason = Outcome.BACKDOOR_FOUND, self._found(ranked, targets)
         elif not self.in_time:
             outcome = Outcome.INCONCLUSIVE
             reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
         else:
             outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value, named)
-        later = f"the mean of {SEARCHES} searches at two points" if self.many else "at the end"
+        later = "at the end, raised by likeness to the label's own images,"
+        if self.many:
+            later = f"the mean of {SEARCHES} searches at two points"
         null = (
             f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
             f"spread of their upper half, and {later} as normal (Grubbs' test; Bonferroni); not a population of clean "
             "models"
         )
-        passes = self.swept.forward_passes // 2  # a forward pass is half of the work
+        passes = (self.swept.forward_passes + self.forward_passes) // 2  # one is half of the work
         cost = {
             "image_gradients": self.search.image_gradients + self.image_gradients + passes,
             "seconds": round(time.monotonic() - self.began, 2),
@@ -326,30 +347,38 @@ class _Scan:
         }
         return Verdict(outcome, p_value, targets, ranked, reason, null, Spec.of(self.method), self.seed, cost)
 
+    def _found(self, ranked: tuple[LabelEvidence, ...], targets: tuple[int, ...]) -> str:
+        first = next(evidence for evidence in ranked if evidence.label == targets[0])
+        share = self.shares[self.searched.tolist().index(first.label)]
+        named = f"label {first.label}" if len(targets) == 1 else "labels " + ", ".join(map(str, targets))
+        return (
+            f"a change of {first.norm:.1f} pixels turns {first.flip_rate:.0%} of unseen samples to label "
+            f"{first.label}; after equal search, its trigger took {share:.0%} of a typical label's; found: {named}"
+        )
+
     def _why_not(self, first: LabelEvidence, p_value: float, named: list[int]) -> str:
         suspects = self._suspects()
         if suspects and not named:
             return SHORT_CUT.format(first.label)
         if suspects:
             return (
-                f"the smallest trigger (label {first.label}) is unusually small, but it fails on samples that it was "
+                f"the most suspicious trigger (label {first.label}) stands out, but it fails on samples that it was "
                 "not made on"
             )
         if p_value < self.method.alpha:
             return (
-                f"the smallest trigger (label {first.label}) is unusually small, but it is more than {SMALL:.0%} of a "
-                "typical one"
+                f"the most suspicious trigger (label {first.label}) stands out, but, its likeness to the label's own "
+                f"images counted, it is more than {SMALL:.0%} of a typical one"
             )
         return self._near(first, p_value)
 
     def _near(self, first: LabelEvidence, p_value: float) -> str:
         if p_value < NEAR:
             return (
-                f"the smallest trigger (label {first.label}) is smaller than most, but chance makes one as small in "
-                f"{p_value:.1%} of models, and the line is {self.method.alpha:.0%}; scan again with more samples, or "
-                "another seed"
+                f"the most suspicious trigger (label {first.label}) is one that chance makes in {p_value:.1%} of "
+                f"models, and the line is {self.method.alpha:.0%}; scan again with more samples, or another seed"
             )
-        return "no label's trigger is unusually small beside the others'"
+        return "no label's trigger stands out from the others'"
 
     def _evidence(self, place: int) -> LabelEvidence:
         return evidence_of(
@@ -401,12 +430,3 @@ def _works(evidence: LabelEvidence) -> bool:
     if evidence.flips_of == 0:
         return True
     return clopper_pearson(round(evidence.flip_rate * evidence.flips_of), evidence.flips_of)[1] >= WORKING_FLIP_RATE
-
-
-def _found(ranked: tuple[LabelEvidence, ...], targets: tuple[int, ...]) -> str:
-    first = next(evidence for evidence in ranked if evidence.label == targets[0])
-    named = "label " + str(targets[0]) if len(targets) == 1 else "labels " + ", ".join(map(str, targets))
-    return (
-        f"a change of {first.norm:.1f} pixels turns {first.flip_rate:.0%} of unseen samples to label {first.label}; "
-        f"after equal search, its trigger took {math.exp(-first.score):.0%} of a typical label's; found: {named}"
-    )

@@ -5,7 +5,8 @@ Differs: patches are tried on images of each source first, as in ``patch-sweep``
 the one that works best. Where there are many pairs, log₂ N sources are searched for each target in the place of N,
 which the paper leaves to future work: those for which a patch works best. All are optimised together, and the less
 suspicious are dropped on the way (successive halving), while pairs drawn by lot stay to the end and are the null; a
-p-value decides, as in ``neural-cleanse``. Searching groups of sources misses the backdoor (docs/decisions/010).
+p-value decides, of size and likeness together, as in ``patch-sweep``: labels that look alike are turned into each other
+by little, but by what looks like the other. Searching groups of sources misses the backdoor (docs/decisions/010).
 """
 
 import math
@@ -30,6 +31,7 @@ from ..inversion.patch_sweep import Sweep, starts, sweep
 from ..inversion.run import Run
 from ..inversion.search import SearchOptions
 from .evidence import SMALL, evidence_of, mean_of_last
+from .likeness import Likeness, weighed
 from .obstacles import obstacle
 from .outliers import anomaly_indices, label_p_values
 
@@ -38,6 +40,7 @@ SWEPT = 3  # images of each source, on which patches are tried
 HELD_OUT_SHARE = 0.25
 MOST_HELD_OUT = 50
 WORKING_FLIP_RATE = 0.5  # on few samples of one label
+LIKENESS_COUNTS = 3.0  # a likeness of 1 counts as a trigger e³ times as large
 
 
 @final
@@ -116,7 +119,7 @@ class _Scan:
     def __init__(
         self, method: SourceSpecific, model: Classifier, clean: Samples, seed: int, progress: Progress
     ) -> None:
-        self.method, self.model, self.seed, self.progress = method, model, seed, progress
+        self.method, self.model, self.clean, self.seed, self.progress = method, model, clean, seed, progress
         self.began = time.monotonic()
         self.deadline = self.began + method.max_seconds
         self.held_out, self.seen = _split(clean, seed=seed)
@@ -154,7 +157,9 @@ class _Scan:
         self.logs = np.zeros(len(pairs))
         self.p_values = np.ones(len(pairs))
         self.scores = np.zeros(len(pairs))
+        self.shares = np.ones(len(pairs))  # of a typical pair's size
         self.indices = np.zeros(len(pairs))
+        self.forward_passes = 0  # for likeness
         self.in_time = True
 
     def _sweep(self, source: int, number: int, of: int) -> Sweep:
@@ -211,9 +216,16 @@ class _Scan:
         self.logs[active] = mean_of_last(logs).numpy()
 
     def _judge(self, active: Tensor) -> None:
-        logs, lot = self.logs[active], self.in_lot[active].numpy()
-        self.p_values[active] = label_p_values(logs, lot, labels=self.all_pairs)
-        self.scores[active] = np.median(logs[lot]) - logs
+        logs, lot, likeness = self.logs[active], self.in_lot[active].numpy(), Likeness(self.model, self.clean)
+        found = [
+            likeness.of(target, self.search.trigger(place), source=source)
+            for place, (source, target) in zip(active.tolist(), self.pairs[active].tolist(), strict=True)
+        ]
+        self.forward_passes = likeness.forward_passes
+        judged = weighed(logs, np.array(found), LIKENESS_COUNTS)
+        self.p_values[active] = label_p_values(judged, lot, labels=self.all_pairs)
+        self.scores[active] = np.median(judged[lot]) - judged
+        self.shares[active] = np.exp(logs - np.median(logs[lot]))
         self.indices[active] = anomaly_indices(np.exp(logs), np.exp(logs[lot]))
 
     def _conclude(self, active: Tensor) -> Verdict:
@@ -228,24 +240,24 @@ class _Scan:
             if e.p_value < self.method.alpha and e.score >= -math.log(SMALL) and not e.flip_rate < WORKING_FLIP_RATE
         )
         first = labels[0]
-        said = f"the smallest trigger, of images of label {first.source} to label {first.label}, takes {first.norm:.1f}"
+        said = f"the trigger that turns images of label {first.source} to label {first.label} takes {first.norm:.1f}"
         if not self.in_time:
             outcome, targets = Outcome.INCONCLUSIVE, ()
             reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
         elif targets:
             outcome = Outcome.BACKDOOR_FOUND
             pairs = ", ".join(f"{e.source} to {e.label}" for e in labels if e.label in targets)
-            reason = f"{said} pixels, {math.exp(-first.score):.0%} of a typical pair's; found: {pairs}"
+            reason = f"{said} pixels, {self.shares[order[0]]:.0%} of a typical pair's; found: {pairs}"
         else:
             outcome = Outcome.NO_BACKDOOR_FOUND
-            reason = f"{said} pixels, which is not unusual among {self.all_pairs} pairs"
+            reason = f"{said} pixels; it is the most suspicious, and not unusual among {self.all_pairs} pairs"
         null = (
-            f"the model's own pairs of labels: the log norms of {int(self.in_lot.sum())} of {self.all_pairs}, taken "
-            "as normal (Grubbs' test); not a population of clean models"
+            f"the model's own pairs of labels: the log norms of {int(self.in_lot.sum())} of {self.all_pairs}, raised "
+            "by likeness to the target's own images, as normal (Grubbs' test); not a population of clean models"
         )
-        patches = sum(swept.forward_passes for swept in self.swept.values())
+        passes = self.forward_passes + sum(swept.forward_passes for swept in self.swept.values())
         cost = {
-            "image_gradients": self.search.image_gradients + patches // 2,  # a forward pass is half of the work
+            "image_gradients": self.search.image_gradients + passes // 2,  # a forward pass is half of the work
             "seconds": round(time.monotonic() - self.began, 2),
             "precision": str(self.search.dtype).removeprefix("torch."),
             "device": self.model.device.type,

@@ -17,8 +17,8 @@ LOOKED_FOR = {
     "patch-sweep": (
         "One trigger of small area, at a fixed place, that turns images of all other classes into one target label.",
         "Patches were tried at every place, and for every label the smallest trigger was searched for from the patch "
-        "that worked best; a backdoor shows as a label whose trigger is much smaller than those of the other "
-        "labels, and does not make images look to the network like the label's own.",
+        "that worked best; a backdoor shows as a label whose trigger is smaller than those of the other labels, or "
+        "makes images look less like the label's own to the network, by more than chance explains.",
         ALPHA,
     ),
     "neural-cleanse": (*ONE_FOR_ALL, ALPHA),
@@ -31,7 +31,8 @@ LOOKED_FOR = {
         "One trigger of small area, at a fixed place, that turns images of one source class into one target label.",
         "Small patches were tried at every place on images of each source class, and for pairs of labels the smallest "
         "such trigger was searched for from the patch that worked best; a backdoor shows as a pair whose trigger is "
-        "much smaller than those of the other pairs.",
+        "smaller than those of the other pairs, or makes images look less like the target to the network, by more than "
+        "chance explains.",
         ALPHA,
     ),
 }
