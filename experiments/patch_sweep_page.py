@@ -36,9 +36,8 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "method was made on networks that are none of these; it was changed after the first thirty had been "
         "seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and once more, on networks that "
         "are none of these, when all had been ([023](../decisions/023-size-and-likeness.md)). *Named*: the attacker's "
-        "label is "
-        "among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are 95 %, "
-        "Clopper and Pearson's.",
+        "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
+        "95 %, Clopper and Pearson's.",
         "",
         "| data | method | found | named | first | alone | twins called backdoored | image-gradients | seconds |",
         "|---|---|---|---|---|---|---|---:|---:|",

@@ -150,6 +150,15 @@ def test_at_the_end_size_and_likeness_are_judged_together(
     assert scan.shares[1] == pytest.approx(math.exp(-0.2))
 
 
+def test_what_is_as_small_as_the_others_is_found_if_it_looks_like_nothing(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: -3.0 if label == 4 else 0.6)
+    verdict = PatchSweep().inspect(toy_honest, toy_clean, seed=0)
+    assert verdict.labels[0].label == 4
+    assert verdict.p_value < 0.01
+
+
 def test_few_samples_are_veiled(toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples):
     verdict = PatchSweep().inspect(toy_backdoored, toy_clean.take(12, seed=0), seed=0)
     assert verdict.cost["samples_seen"] == 20  # ten, and their mirror images

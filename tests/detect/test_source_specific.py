@@ -9,6 +9,7 @@ from gifthorse.attacks.badnets import BadNets
 from gifthorse.attacks.label_maps import SourceSpecific as OfOneLabel
 from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
+from gifthorse.detect.likeness import Likeness
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.source_specific import SourceSpecific, _Scan
 from gifthorse.errors import OptionError
@@ -44,6 +45,17 @@ def test_nothing_is_found_in_the_honest_twin(toy_honest, toy_clean):
     verdict = SourceSpecific().inspect(toy_honest, toy_clean, seed=0)
     assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
     assert sorted(evidence.label for evidence in verdict.labels) == list(range(12))
+
+
+def test_a_pair_as_small_as_the_others_is_found_if_it_looks_like_nothing(toy_honest, toy_clean, monkeypatch):
+    def of(self, label, trigger, *, source):
+        return -3.0 if (source, label) == (5, 2) else 0.6
+
+    monkeypatch.setattr(Likeness, "of", of)
+    verdict = SourceSpecific().inspect(toy_honest, toy_clean, seed=0)
+    first = verdict.labels[0]
+    assert (first.source, first.label) == (5, 2)
+    assert first.p_value < 0.01
 
 
 def test_halving_keeps_the_pair_and_the_lot(backdoor, toy_clean):

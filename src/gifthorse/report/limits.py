@@ -17,8 +17,8 @@ LOOKED_FOR = {
     "patch-sweep": (
         "One trigger of small area, at a fixed place, that turns images of all other classes into one target label.",
         "Patches were tried at every place, and for every label the smallest trigger was searched for from the patch "
-        "that worked best; a backdoor shows as a label whose trigger is smaller than those of the other labels, or "
-        "makes images look less like the label's own to the network, by more than chance explains.",
+        "that worked best; a backdoor shows as a label whose trigger stands out from those of the other labels, by its "
+        "size, or by that and by how little it makes images look to the network like the label's own.",
         ALPHA,
     ),
     "neural-cleanse": (*ONE_FOR_ALL, ALPHA),
@@ -30,9 +30,9 @@ LOOKED_FOR = {
     "source-specific": (
         "One trigger of small area, at a fixed place, that turns images of one source class into one target label.",
         "Small patches were tried at every place on images of each source class, and for pairs of labels the smallest "
-        "such trigger was searched for from the patch that worked best; a backdoor shows as a pair whose trigger is "
-        "smaller than those of the other pairs, or makes images look less like the target to the network, by more than "
-        "chance explains.",
+        "such trigger was searched for from the patch that worked best; a backdoor shows as a pair whose trigger "
+        "stands out from those of the other pairs, by its size and by how little it makes images look to the network "
+        "like the target's own.",
         ALPHA,
     ),
 }
