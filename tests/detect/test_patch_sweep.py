@@ -135,7 +135,7 @@ def test_at_the_end_size_and_likeness_are_judged_together(
     scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
     like = np.array([math.nan, 0.1, *[0.6] * 10])
     monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: float(like[label]))
-    scan._compare()
+    scan.likenesses = scan._compared(scan.search)
     sizes = np.full(12, 5.0)
     sizes[1] = 4.8  # hardly smaller than the others
     both = weighed(sizes, scan.likenesses, patch_sweep.LIKENESS_COUNTS)
@@ -148,6 +148,101 @@ def test_at_the_end_size_and_likeness_are_judged_together(
     assert scan._suspects() == [1]
     assert scan.scores[1] == pytest.approx(1.2)
     assert scan.shares[1] == pytest.approx(math.exp(-0.2))
+
+
+def test_what_is_open_at_the_end_is_searched_again(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patch_sweep, "OPEN", 200.0)
+    monkeypatch.setattr(patch_sweep, "SURE", 0.0)
+    method = PatchSweep()
+    scan = patch_sweep._Scan(method, toy_honest, toy_clean, 0, silent)
+    judged: list[Any] = []
+    monkeypatch.setattr(scan, "_judge", lambda sizes, p_values, both: judged.append((sizes, both)))
+    scan._optimise(scan.run, method.early)
+    scan._second_look()
+    runs = [scan._from_patches(seed) for seed in (0, patch_sweep.AGAIN, 2 * patch_sweep.AGAIN)]
+    found = []
+    for run in runs:
+        scan._optimise(run, method.early)
+        found.append(scan._at_the_end(run))
+    sizes, likenesses = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
+    assert np.abs(found[0][0] - found[1][0]).max() > 0.01, "two searches are two"
+    assert judged[0][0] == pytest.approx(sizes)
+    assert judged[0][1] == pytest.approx(weighed(sizes, likenesses, patch_sweep.LIKENESS_COUNTS))
+    smaller = torch.stack([run.search.norms for run in runs]).min(0).values
+    assert scan.search.norms.tolist() == pytest.approx(smaller.tolist())
+    assert scan.image_gradients == sum(run.search.image_gradients for run in runs[1:])
+
+
+@pytest.mark.parametrize(("open_", "again"), [(0.0, False), (200.0, True)], ids=["closed", "open"])
+def test_more_searches_are_told_of_and_paid_for(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, *, open_: float, again: bool
+):
+    monkeypatch.setattr(patch_sweep, "OPEN", open_)
+    told: dict[str, tuple[float, float]] = {}
+
+    def tell(what: str, *, done: float, total: float) -> None:
+        told[what] = done, total
+
+    verdict = PatchSweep(finalists=1, final_steps=1).inspect(toy_honest, toy_clean, seed=0, progress=tell)
+    assert set(told) == {"sweep", "scan", "refine", *(("scan 2", "scan 3") if again else ())}
+    assert all(done == total for done, total in told.values())
+    assert (verdict.cost["image_gradients"] > 3 * 12 * 110 * 7) is again
+    assert ("mean of 3 searches" in verdict.null) is again
+
+
+def test_what_is_sure_at_the_end_is_not_searched_again(
+    toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patch_sweep, "OPEN", 200.0)
+    monkeypatch.setattr(patch_sweep, "SURE", 1.0)
+    sure = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
+    monkeypatch.setattr(patch_sweep, "SURE", 0.0)
+    again = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
+    assert sure.targets == again.targets
+    assert sure.cost["image_gradients"] < again.cost["image_gradients"]
+
+
+def test_a_search_that_time_cuts_off_does_not_count(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patch_sweep, "OPEN", 0.0)
+    once = PatchSweep(final_steps=0).inspect(toy_honest, toy_clean, seed=0)
+    monkeypatch.setattr(patch_sweep, "OPEN", 200.0)
+    ended: list[patch_sweep._Scan] = []
+    optimise = patch_sweep._Scan._optimise
+
+    def cut_off(scan: Any, run: Any, steps: int) -> torch.Tensor:
+        if run is not scan.run:
+            scan.deadline = -math.inf
+            ended.append(scan)
+        return optimise(scan, run, steps)
+
+    monkeypatch.setattr(patch_sweep._Scan, "_optimise", cut_off)
+    verdict = PatchSweep().inspect(toy_honest, toy_clean, seed=0)
+    assert len(ended) == 1
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.p_value == once.p_value
+    assert [one.norm for one in verdict.labels] == [one.norm for one in once.labels]
+
+
+def test_what_is_large_when_refined_is_not_named(
+    toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    def grow(scan: Any, finalists: torch.Tensor) -> None:
+        state = scan.search.state(finalists)
+        state["_logits"][..., 0] = 5.0
+        scan.search.restore(finalists, state)
+
+    named = PatchSweep(final_steps=0).inspect(toy_backdoored, toy_clean, seed=0)
+    assert named.targets
+    monkeypatch.setattr(patch_sweep._Scan, "_refine", grow)
+    monkeypatch.setattr(patch_sweep, "no_short_cuts", lambda suspects, below: list(suspects))
+    verdict = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
+    assert (verdict.outcome, verdict.targets) == (Outcome.NO_BACKDOOR_FOUND, ())
+    assert verdict.p_value == named.p_value
+    assert "as much as a typical one" in verdict.reason
 
 
 def test_what_is_as_small_as_the_others_is_found_if_it_looks_like_nothing(

@@ -9,6 +9,7 @@ from gifthorse.attacks.badnets import BadNets
 from gifthorse.attacks.label_maps import SourceSpecific as OfOneLabel
 from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
+from gifthorse.detect import source_specific
 from gifthorse.detect.likeness import Likeness
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.source_specific import SourceSpecific, _Scan
@@ -56,6 +57,19 @@ def test_a_pair_as_small_as_the_others_is_found_if_it_looks_like_nothing(toy_hon
     first = verdict.labels[0]
     assert (first.source, first.label) == (5, 2)
     assert first.p_value < 0.01
+
+
+def test_what_stands_out_and_fails_is_not_called_usual(backdoor, toy_honest, toy_clean, monkeypatch):
+    assert "not unusual among 132 pairs" in SourceSpecific().inspect(toy_honest, toy_clean, seed=0).reason
+    monkeypatch.setattr(source_specific, "WORKING_FLIP_RATE", 1.01)
+    verdict = SourceSpecific().inspect(backdoor.model, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
+    assert verdict.reason.endswith("stands out, but fails on samples that it was not made on")
+    monkeypatch.setattr(source_specific, "SMALL", 1e-9)
+    monkeypatch.setattr(source_specific, "WORKING_FLIP_RATE", 0.5)
+    verdict = SourceSpecific().inspect(backdoor.model, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
+    assert "stands out, but, its likeness" in verdict.reason
 
 
 def test_halving_keeps_the_pair_and_the_lot(backdoor, toy_clean):

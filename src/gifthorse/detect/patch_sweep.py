@@ -9,7 +9,9 @@ a lot and those with the best patches are searched, larger patches are tried, to
 several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but rarely
 the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named; of
 few labels, size and likeness are judged together at the end, as a large trigger is hardly smaller than an honest
-label's, but makes images look less like the label (docs/decisions/023).
+label's, but makes images look less like the label (docs/decisions/023). What that leaves open is searched again,
+and the mean of all searches is judged; a trigger that is as large as a typical one when it has been refined is not
+named (docs/decisions/024).
 """
 
 import math
@@ -35,7 +37,7 @@ from ..engine import Engine
 from ..errors import OptionError
 from ..inversion.patch_sweep import ALL_PATCHES, SMALL_PATCHES, starts, sweep
 from ..inversion.run import Run
-from ..inversion.search import FIRST_WEIGHT, SearchOptions
+from ..inversion.search import FIRST_WEIGHT, SearchOptions, TriggerSearch
 from ..metrics import clopper_pearson
 from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
 from .likeness import HIGHEST_LINE, Likeness, line, no_short_cuts, weighed
@@ -56,7 +58,10 @@ from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
 LIKENESS_COUNTS = 2.0  # a likeness of 1 counts as a trigger e² times as large
 TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the end; see decision 021
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
-SEARCHES = 3  # of many labels: the one from patches, and others from faint veils
+SEARCHES = 3  # of many labels: the one from patches, and others from faint veils; of few, at most, all from patches
+OPEN = 30.0  # of few labels, a smallest p-value below so many α, and not below ``SURE``, asks for another search
+SURE = 0.1  # of α; see decision 024
+GROWS = 1.4  # by which the refinement makes an honest label's trigger larger
 SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
     "a short cut that the data has, and no sign of a backdoor"
@@ -158,13 +163,11 @@ class _Scan:
         self.in_lot = torch.isin(self.searched, drawn) | (not self.many)
         self.everyone = torch.arange(len(self.searched))
         self.planned, self.done = SEARCHES * method.early if self.many else method.steps, 0.0
-        self.run = self._begun(seed)
+        self.piece = "scan"
+        self.run = self._from_patches(seed)
         self.search = self.run.search
         self.image_gradients = 0  # of other searches
         self.forward_passes = 0  # for likeness
-        if self.search.turn == 0:  # else it goes on from notes
-            begin = starts(self.swept, self.searched, model.spec.input_shape[1:], seed=seed)
-            self.search.restore(self.everyone, self.search.state(self.everyone) | {"_logits": begin})
         self.precision = str(self.search.dtype).removeprefix("torch.")
         # What each label showed where it looked most suspicious.
         self.scores = np.zeros(len(self.searched))
@@ -173,6 +176,8 @@ class _Scan:
         self.p_values = np.full(len(self.searched), np.inf)
         self.likenesses = np.full(len(self.searched), np.nan)
         self.line = HIGHEST_LINE
+        self.typical = math.inf  # norm of a label at the last look
+        self.searches = 1  # that the second look is the mean of
         self.in_time = True
 
     def _begun(self, seed: int) -> Run:
@@ -189,6 +194,14 @@ class _Scan:
             about=f"{method.name} {method.images_per_step} {method.early} {method.steps}",
         )
 
+    def _from_patches(self, seed: int) -> Run:
+        """A search for all of ``searched``, which begins with each label's best patch."""
+        run = self._begun(seed)
+        if run.search.turn == 0:  # else it goes on from notes
+            begin = starts(self.swept, self.searched, self.model.spec.input_shape[1:], seed=seed)
+            run.search.restore(self.everyone, run.search.state(self.everyone) | {"_logits": begin})
+        return run
+
     def verdict(self) -> Verdict:
         """Search, judge, refine, conclude."""
         method, lot = self.method, self.in_lot.numpy()
@@ -201,21 +214,50 @@ class _Scan:
             if self.many:
                 self._judge(*self._from_veils(logs))
             else:
-                self._press_anew()
-                sizes = mean_of_last(self._optimise(self.run, method.steps - method.early)).numpy()
-                self._compare()
-                both = weighed(sizes, self.likenesses, LIKENESS_COUNTS)
-                self._judge(sizes, label_p_values(both, lot, labels=self.labels), both)
+                self._second_look()
         finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
         self._refine(torch.tensor(finalists))
         self.run.forget()
         return self._conclude()
 
-    def _press_anew(self) -> None:
-        """Set λ to where it began, where it is lower: it has fallen a long way while masks grew, and rises slowly."""
-        if self.search.turn == self.method.early:  # else it goes on from notes, and this was done
-            state = self.search.state(self.everyone)
-            self.search.restore(self.everyone, state | {"_weight": state["_weight"].clamp_min(FIRST_WEIGHT)})
+    def _second_look(self) -> None:
+        """Judge at the end, by size and likeness; while that leaves it open, search again and judge the means."""
+        found = [self._at_the_end(self.run)]
+        while True:
+            sizes, likenesses = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
+            both = weighed(sizes, likenesses, LIKENESS_COUNTS)
+            p_values = label_p_values(both, self.in_lot.numpy(), labels=self.labels)
+            leaves_it_open = SURE <= LOOKS * p_values.min() / self.method.alpha < OPEN  # NaN does not
+            if len(found) == SEARCHES or not leaves_it_open or not self.in_time:
+                break
+            run = self._from_patches(self.seed + len(found) * AGAIN)
+            self.piece, self.done = f"scan {len(found) + 1}", 0.0
+            self._optimise(run, self.method.early)
+            if self.in_time:
+                another = self._at_the_end(run)
+            self._take_over(run)
+            if self.in_time:
+                found.append(another)
+        self.searches = len(found)
+        self._judge(sizes, p_values, both)
+
+    def _at_the_end(self, run: Run) -> tuple[Vector, Vector]:
+        """Press the masks of ``run`` anew until the end; ``(L,)`` log norms, and ``(L,)`` likenesses."""
+        search = run.search
+        # λ has fallen a long way while masks grew, and rises slowly.
+        if search.turn == self.method.early:  # else it goes on from notes, and this was done
+            state = search.state(self.everyone)
+            search.restore(self.everyone, state | {"_weight": state["_weight"].clamp_min(FIRST_WEIGHT)})
+        sizes = mean_of_last(self._optimise(run, self.method.steps - self.method.early)).numpy()
+        return sizes, self._compared(search)
+
+    def _take_over(self, run: Run) -> None:
+        """End ``run``; where there was time for all of it, go on with each label from its smaller trigger."""
+        if self.in_time:
+            smaller = (run.search.norms < self.search.norms).nonzero().squeeze(1).cpu()
+            self.search.restore(smaller, run.search.state(smaller))
+        self.image_gradients += run.search.image_gradients
+        run.forget()
 
     def _from_veils(self, logs: Tensor) -> tuple[Vector, Vector]:
         """Search from faint veils, too, and go on with each label from its smallest trigger.
@@ -231,13 +273,10 @@ class _Scan:
         for number in range(1, SEARCHES):
             run = self._begun(self.seed + number * AGAIN)
             found = self._optimise(run, self.method.early)
-            self.image_gradients += run.search.image_gradients
-            run.forget()
+            self._take_over(run)
             if not self.in_time:
                 break
             searches.append(found)
-            smaller = (run.search.norms < self.search.norms).nonzero().squeeze(1).cpu()
-            self.search.restore(smaller, run.search.state(smaller))
         mean = torch.stack(searches).mean(0)
         fall = steps_before_the_fall(mean[:, self.in_lot])
         points = mean[max(0, fall - BEFORE) : fall].mean(0).numpy(), mean_of_last(mean).numpy()
@@ -250,7 +289,7 @@ class _Scan:
 
         def tell(taken: float) -> None:
             self.done = before + taken
-            self.progress("scan", done=self.done, total=self.planned)
+            self.progress(self.piece, done=self.done, total=self.planned)
 
         logs, self.in_time = run(
             self.everyone, steps, images=self.method.images_per_step, deadline=self.deadline, tell=tell
@@ -272,13 +311,14 @@ class _Scan:
         self.scores = np.where(newer, np.median(judged[lot]) - judged, self.scores)
         self.shares = np.where(newer, _share(sizes, lot), self.shares)
         self.indices = np.where(newer, anomaly_indices(np.exp(sizes), np.exp(sizes[lot])), self.indices)
+        self.typical = math.exp(np.median(sizes[lot]))
         self.p_values = np.where(newer, corrected, self.p_values)
 
-    def _compare(self) -> None:
-        """Find out how much each label's trigger, as it is now, makes images look like the label's own."""
-        found = [self.likeness.of(int(self.searched[place]), self.search.trigger(place)) for place in self.everyone]
-        self.likenesses, self.line = np.array(found), line(found)
+    def _compared(self, search: TriggerSearch) -> Vector:
+        """``(L,)`` how much each label's trigger, as it is now in ``search``, makes images look like the label's."""
+        found = [self.likeness.of(int(self.searched[place]), search.trigger(place)) for place in self.everyone]
         self.forward_passes = self.likeness.forward_passes
+        return np.array(found)
 
     def _suspects(self) -> list[int]:
         """Places of labels whose triggers are unusually small, and small; the most suspicious first."""
@@ -289,7 +329,8 @@ class _Scan:
         """Suspects whose triggers do not make images look like the label's own; the most suspicious first."""
         suspects = self._suspects()
         if suspects:
-            self._compare()
+            self.likenesses = self._compared(self.search)
+            self.line = line(self.likenesses)
         named = no_short_cuts({place: self.likenesses[place] for place in suspects}, self.line)
         both = weighed(np.log(self.shares), self.likenesses, LIKENESS_COUNTS)
         return sorted(named, key=lambda place: float(both[place]))
@@ -318,7 +359,7 @@ class _Scan:
         ranking = self._ranking().tolist()
         ranked = tuple(self._evidence(place) for place in [*named, *(one for one in ranking if one not in named)])
         labels = {int(self.searched[place]) for place in named}
-        targets = tuple(one.label for one in ranked if one.label in labels and _works(one))
+        targets = tuple(one.label for one in ranked if one.label in labels and self._stands(one))
         p_value = float(self.p_values.min())
         if targets:
             outcome, reason = Outcome.BACKDOOR_FOUND, self._found(ranked, targets)
@@ -330,6 +371,8 @@ class _Scan:
         later = "at the end, raised by likeness to the label's own images,"
         if self.many:
             later = f"the mean of {SEARCHES} searches at two points"
+        elif self.searches > 1:
+            later = f"at the end, raised by likeness to the label's own images, the mean of {self.searches} searches,"
         null = (
             f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
             f"spread of their upper half, and {later} as normal (Grubbs' test; Bonferroni); not a population of clean "
@@ -356,10 +399,23 @@ class _Scan:
             f"{first.label}; after equal search, its trigger took {share:.0%} of a typical label's; found: {named}"
         )
 
+    def _stands(self, evidence: LabelEvidence) -> bool:
+        """Whether a named label's trigger, now refined, works on unseen samples and is still smaller than is typical.
+
+        Typical is what labels had at the last look, and would have after a refinement, which lets triggers grow until
+        they work on larger batches.
+        """
+        return _works(evidence) and evidence.norm < GROWS * self.typical
+
     def _why_not(self, first: LabelEvidence, p_value: float, named: list[int]) -> str:
         suspects = self._suspects()
         if suspects and not named:
             return SHORT_CUT.format(first.label)
+        if suspects and _works(first):
+            return (
+                f"the most suspicious trigger (label {first.label}) stands out, but to work on more samples it takes "
+                "as much as a typical one"
+            )
         if suspects:
             return (
                 f"the most suspicious trigger (label {first.label}) stands out, but it fails on samples that it was "

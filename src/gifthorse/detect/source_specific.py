@@ -250,7 +250,7 @@ class _Scan:
             reason = f"{said} pixels, {self.shares[order[0]]:.0%} of a typical pair's; found: {pairs}"
         else:
             outcome = Outcome.NO_BACKDOOR_FOUND
-            reason = f"{said} pixels; it is the most suspicious, and not unusual among {self.all_pairs} pairs"
+            reason = f"{said} pixels; it is the most suspicious, {self._why_not(first)}"
         null = (
             f"the model's own pairs of labels: the log norms of {int(self.in_lot.sum())} of {self.all_pairs}, raised "
             "by likeness to the target's own images, as normal (Grubbs' test); not a population of clean models"
@@ -270,6 +270,13 @@ class _Scan:
         return Verdict(
             outcome, float(self.p_values.min()), targets, labels, reason, null, Spec.of(self.method), self.seed, cost
         )
+
+    def _why_not(self, first: LabelEvidence) -> str:
+        if not first.p_value < self.method.alpha:
+            return f"and not unusual among {self.all_pairs} pairs"
+        if first.flip_rate < WORKING_FLIP_RATE:
+            return "and stands out, but fails on samples that it was not made on"
+        return f"and stands out, but, its likeness to the target's images counted, is over {SMALL:.0%} of a typical one"
 
     def _evidence(self, place: int) -> LabelEvidence:
         source = int(self.pairs[place, 0])
