@@ -9,9 +9,9 @@ a lot and those with the best patches are searched, larger patches are tried, to
 several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but rarely
 the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named; of
 few labels, size and likeness are judged together at the end, as a large trigger is hardly smaller than an honest
-label's, but makes images look less like the label (docs/decisions/023). What that leaves open is searched again,
-and the mean of all searches is judged; a trigger that is as large as a typical one when it has been refined is not
-named (docs/decisions/024).
+label's, but makes images look less like the label (docs/decisions/023). Early, a trigger has to be tiny by size alone
+and by both. What the second look leaves open is searched again, and the mean of all searches is judged; a trigger that
+is as large as a typical one when it has been refined is not named (docs/decisions/024).
 """
 
 import math
@@ -57,6 +57,7 @@ from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
 
 LIKENESS_COUNTS = 2.0  # a likeness of 1 counts as a trigger e² times as large
 TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the end; see decision 021
+TINY_WEIGHED = 1 / 12  # of a typical trigger, likeness counted; see decision 024
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
 SEARCHES = 3  # of many labels: the one from patches, and others from faint veils; of few, at most, all from patches
 OPEN = 30.0  # of few labels, a smallest p-value below so many α, and not below ``SURE``, asks for another search
@@ -204,12 +205,9 @@ class _Scan:
 
     def verdict(self) -> Verdict:
         """Search, judge, refine, conclude."""
-        method, lot = self.method, self.in_lot.numpy()
+        method = self.method
         logs = self._optimise(self.run, method.early)
-        fall = steps_before_the_fall(logs[:, self.in_lot])
-        peaks, sizes = logs[:fall].max(0).values.numpy(), logs[max(0, fall - BEFORE) : fall].mean(0).numpy()
-        tiny = (_share(sizes, lot) <= TINY) & (_share(peaks, lot) <= NEVER_LARGE)
-        self._judge(sizes, np.where(tiny, upper_half_p_values(sizes, lot, labels=self.labels), 1))
+        self._first_look(logs)
         if self.in_time and not self._named():
             if self.many:
                 self._judge(*self._from_veils(logs))
@@ -219,6 +217,19 @@ class _Scan:
         self._refine(torch.tensor(finalists))
         self.run.forget()
         return self._conclude()
+
+    def _first_look(self, logs: Tensor) -> None:
+        """Judge early, from log norms ``(T, L)``, what is tiny, and is so with its likeness counted."""
+        lot = self.in_lot.numpy()
+        fall = steps_before_the_fall(logs[:, self.in_lot])
+        peaks, sizes = logs[:fall].max(0).values.numpy(), logs[max(0, fall - BEFORE) : fall].mean(0).numpy()
+        tiny = (_share(sizes, lot) <= TINY) & (_share(peaks, lot) <= NEVER_LARGE)
+        p_values = np.where(tiny, upper_half_p_values(sizes, lot, labels=self.labels), 1)
+        if (LOOKS * p_values < self.method.alpha).any():
+            likenesses = self._compared(self.search)
+            both = weighed(sizes, likenesses, LIKENESS_COUNTS)
+            p_values = np.where(np.isnan(likenesses) | (_share(both, lot) <= TINY_WEIGHED), p_values, 1)
+        self._judge(sizes, p_values)
 
     def _second_look(self) -> None:
         """Judge at the end, by size and likeness; while that leaves it open, search again and judge the means."""
