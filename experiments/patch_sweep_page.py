@@ -34,8 +34,9 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "`neural-cleanse` and of the paper's rule (an anomaly index above 2) are; the models are trained again by the "
         "same recipes. The *ten others* are by the same recipes, too, from other seeds and for other labels. The "
         "method was made on networks that are none of these; it was changed after the first thirty had been "
-        "seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and once more, on networks that "
-        "are none of these, when all had been ([023](../decisions/023-size-and-likeness.md)). *Named*: the attacker's "
+        "seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and twice more, on networks that "
+        "are none of these, when all had been ([023](../decisions/023-size-and-likeness.md), "
+        "[024](../decisions/024-open-is-searched-again.md)). *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",
         "",
@@ -82,7 +83,8 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
     lines += [
         "",
         "Named: in the order in which they are said. p: of the target, and of the twin's most suspicious label (bold "
-        "where it is called backdoored); early it is of size alone, at the end of size and likeness together. "
+        "where it is called backdoored); early it is of size alone, at the end of size and likeness together, of the "
+        "mean of three searches where one left it open. "
         "Likeness: how much images with the recovered trigger look, to the network, like the label's own: below the "
         "median of the model's labels a trigger shows a backdoor, and where one does, all that stand out and are below "
         "0.7 are named. A dash where it is not known, for want of clean images of the label, or not among the first "

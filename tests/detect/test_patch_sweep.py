@@ -60,6 +60,43 @@ def test_where_a_backdoor_is_found_early_the_search_ends(
     assert found.cost["image_gradients"] < not_found.cost["image_gradients"]
 
 
+@pytest.mark.parametrize(
+    ("likeness", "line", "early"),
+    [(None, 0.0, False), (None, math.inf, True), (math.nan, 0.0, True)],
+    ids=["not tiny with it", "tiny with it", "not known"],
+)
+def test_early_a_trigger_has_to_be_tiny_with_its_likeness_counted(
+    toy_backdoored: Classifier,
+    toy_clean: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    likeness: float | None,
+    line: float,
+    early: bool,
+):
+    monkeypatch.setattr(patch_sweep, "TINY", 0.2)  # as above
+    monkeypatch.setattr(patch_sweep, "NEVER_LARGE", 0.5)
+    monkeypatch.setattr(patch_sweep, "TINY_WEIGHED", line)
+    if likeness is not None:
+        monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: likeness)
+    method = PatchSweep(final_steps=0)
+    verdict = method.inspect(toy_backdoored, toy_clean, seed=0)
+    assert (max(evidence.steps for evidence in verdict.labels) == method.early) is early
+    assert verdict.outcome is Outcome.BACKDOOR_FOUND
+
+
+def test_the_first_look_by_hand(toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch):
+    scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+    sizes = 5.0 + 0.01 * torch.arange(12.0)
+    sizes[[3, 4, 5]] = 5.04 - torch.tensor([2.5, 2.5, 1.5])  # 5.04 is the median, and e^-1.5 more than a seventh
+    like = np.full(12, 0.6)
+    like[4] = 0.65  # e^-2.5 is less than a twelfth, e^(-2.5 + 2 · 0.05) more
+    monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: float(like[label]))
+    scan._first_look(sizes.repeat(20, 1).double())
+    assert scan.p_values[3] < 0.01
+    assert scan.p_values[[4, 5]].tolist() == [1, 1]
+
+
 def test_of_many_labels_the_best_patches_and_a_lot_are_searched(
     toy_backdoored: Classifier, toy_honest: Classifier, toy_implant: Implant, toy_clean: Samples
 ):
