@@ -84,11 +84,11 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "",
         "Named: in the order in which they are said. p: of the target, and of the twin's most suspicious label (bold "
         "where it is called backdoored); early it is of size alone, at the end of size and likeness together, of the "
-        "mean of three searches where one left it open. "
+        "mean of up to three searches where one left it open. "
         "Likeness: how much images with the recovered trigger look, to the network, like the label's own: below the "
         "median of the model's labels a trigger shows a backdoor, and where one does, all that stand out and are below "
-        "0.7 are named. A dash where it is not known, for want of clean images of the label, or not among the first "
-        "three.",
+        "0.7 are named; early, only what is tiny with likeness counted stands out. A dash where it is not known, for "
+        "want of clean images of the label, or not among the first three.",
         "",
     ]
     return "\n".join(lines)
