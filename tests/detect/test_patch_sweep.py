@@ -309,12 +309,17 @@ def test_workers_find_the_same(toy_backdoored: Classifier, toy_clean: Samples):
     assert here.targets == elsewhere.targets
 
 
-def test_a_killed_scan_goes_on(toy_honest: Classifier, toy_clean: Samples, tmp_path: Any):
+@pytest.mark.parametrize("during", ["scan", "scan 2"])
+def test_a_killed_scan_goes_on(
+    toy_honest: Classifier, toy_clean: Samples, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, during: str
+):
+    monkeypatch.setattr(patch_sweep, "OPEN", 200.0)
+
     class Killed(Exception):
         pass
 
     def kill(step: str, *, done: float, total: float) -> None:
-        if step == "scan" and done >= 60:
+        if step == during and done >= 60:
             raise Killed
 
     method = PatchSweep(resume=str(tmp_path))
