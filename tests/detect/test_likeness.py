@@ -66,6 +66,17 @@ def test_of_one_source_the_change_from_its_own_images_counts():
     assert math.isnan(Likeness(model(), clean().subset(torch.arange(10))).of(0, corners(1, 0, 0, 0), source=2))
 
 
+def test_the_same_trigger_is_looked_at_once():
+    likeness = Likeness(model(), clean())
+    first = likeness.of(0, corners(1, 1, 0, 0), source=1)
+    assert likeness.of(0, corners(1, 1, 0, 0), source=1) == first
+    assert likeness.forward_passes == 20 + 5
+    assert likeness.of(0, corners(1, 1, 0, 0)) != first, "of another source"
+    assert likeness.of(1, corners(1, 1, 0, 0)) != first, "for another label"
+    assert likeness.of(0, corners(1, 0, 0, 0), source=1) != first, "another trigger"
+    assert likeness.forward_passes == 20 + 5 + 15 + 15 + 5
+
+
 def test_sizes_are_raised_by_likeness_and_what_is_not_known_counts_as_usual():
     found = weighed(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.1, math.nan, 0.5, 0.9]), 2.0)
     assert found == pytest.approx([1.2, 3.0, 4.0, 5.8])

@@ -190,8 +190,7 @@ def test_at_the_end_size_and_likeness_are_judged_together(
 def test_what_is_open_at_the_end_is_searched_again(
     toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patch_sweep, "OPEN", 200.0)
-    monkeypatch.setattr(patch_sweep, "SURE", 0.0)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
     method = PatchSweep()
     scan = patch_sweep._Scan(method, toy_honest, toy_clean, 0, silent)
     judged: list[Any] = []
@@ -212,11 +211,11 @@ def test_what_is_open_at_the_end_is_searched_again(
     assert scan.image_gradients == sum(run.search.image_gradients for run in runs[1:])
 
 
-@pytest.mark.parametrize(("open_", "again"), [(0.0, False), (200.0, True)], ids=["closed", "open"])
+@pytest.mark.parametrize("again", [False, True], ids=["closed", "open"])
 def test_more_searches_are_told_of_and_paid_for(
-    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, *, open_: float, again: bool
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, *, again: bool
 ):
-    monkeypatch.setattr(patch_sweep, "OPEN", open_)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: again)
     told: dict[str, tuple[float, float]] = {}
 
     def tell(what: str, *, done: float, total: float) -> None:
@@ -229,13 +228,28 @@ def test_more_searches_are_told_of_and_paid_for(
     assert ("mean of 3 searches" in verdict.null) is again
 
 
+@pytest.mark.parametrize(
+    ("p_value", "before", "expected"),
+    [
+        pytest.param(0.0005, math.inf, False, id="sure"),
+        pytest.param(0.005, math.inf, True, id="low"),
+        pytest.param(0.2, math.inf, True, id="high"),
+        pytest.param(0.5, math.inf, False, id="nothing"),
+        pytest.param(math.nan, math.inf, False, id="unknown"),
+        pytest.param(0.05, 0.2, True, id="fell"),
+        pytest.param(0.2, 0.05, False, id="rose"),
+        pytest.param(0.007, 0.004, True, id="rose and would accuse"),
+    ],
+)
+def test_what_is_open(p_value: float, before: float, expected: bool):
+    assert patch_sweep.is_open(p_value, before, alpha=0.01) is expected
+
+
 def test_what_is_sure_at_the_end_is_not_searched_again(
     toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patch_sweep, "OPEN", 200.0)
-    monkeypatch.setattr(patch_sweep, "SURE", 1.0)
     sure = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
-    monkeypatch.setattr(patch_sweep, "SURE", 0.0)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
     again = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
     assert sure.targets == again.targets
     assert sure.cost["image_gradients"] < again.cost["image_gradients"]
@@ -244,9 +258,9 @@ def test_what_is_sure_at_the_end_is_not_searched_again(
 def test_a_search_that_time_cuts_off_does_not_count(
     toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patch_sweep, "OPEN", 0.0)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: False)
     once = PatchSweep(final_steps=0).inspect(toy_honest, toy_clean, seed=0)
-    monkeypatch.setattr(patch_sweep, "OPEN", 200.0)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
     ended: list[patch_sweep._Scan] = []
     optimise = patch_sweep._Scan._optimise
 
@@ -313,7 +327,7 @@ def test_workers_find_the_same(toy_backdoored: Classifier, toy_clean: Samples):
 def test_a_killed_scan_goes_on(
     toy_honest: Classifier, toy_clean: Samples, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, during: str
 ):
-    monkeypatch.setattr(patch_sweep, "OPEN", 200.0)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
 
     class Killed(Exception):
         pass

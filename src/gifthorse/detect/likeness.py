@@ -6,6 +6,7 @@ Differs: what is compared is the direction in which the second to last layer mov
 images.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from typing import final
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from ..core.data import Samples
 from ..core.model import Classifier
-from ..core.trigger import Trigger
+from ..core.trigger import MaskedPattern
 from ..errors import UnsupportedModelError
 from ..neurons import second_to_last
 from .outliers import Vector
@@ -46,6 +47,7 @@ class Likeness:
         """
         self._model, self._clean = model, clean
         self.forward_passes = len(clean)
+        self._known: dict[tuple[int, int | None, bytes], float] = {}
         try:
             self._neurons, _ = second_to_last(model, clean.images)
         except UnsupportedModelError:
@@ -54,8 +56,10 @@ class Likeness:
             spread = self._neurons.std(0)
             self._mean, self._scale = self._neurons.mean(0), spread + FLOOR * spread.mean() + 1e-12
 
-    def of(self, label: int, trigger: Trigger, *, source: int | None = None) -> float:
+    def of(self, label: int, trigger: MaskedPattern, *, source: int | None = None) -> float:
         """Mean cosine between what stamped images and what the label's own images wake, as changes from the mean.
+
+        Asked again of the same trigger, it looks at nothing again.
 
         Args:
             label: that the trigger is for.
@@ -67,6 +71,13 @@ class Likeness:
             In [-1, 1]; 1 is as the label's own images. NaN where there are fewer than ``OWN`` of these, or no others,
             or no layer to look at.
         """
+        shown = torch.cat([trigger.mask.flatten(), trigger.pattern.flatten()])
+        asked = label, source, hashlib.sha256(shown.numpy().tobytes()).digest()
+        if asked not in self._known:
+            self._known[asked] = self._compare(label, trigger, source)
+        return self._known[asked]
+
+    def _compare(self, label: int, trigger: MaskedPattern, source: int | None) -> float:
         own = self._clean.labels == label
         stamped = ~own if source is None else self._clean.labels == source
         if int(own.sum()) < OWN or not bool(stamped.any()) or not self._neurons.numel():

@@ -45,6 +45,7 @@ from .neural_cleanse import (
     AGAIN,
     BEFORE,
     FEW,
+    FEW_HELD_OUT,
     HELD_OUT_SHARE,
     MOST_HELD_OUT,
     NEAR,
@@ -60,7 +61,7 @@ TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the 
 TINY_WEIGHED = 1 / 12  # of a typical trigger, likeness counted; see decision 024
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
 SEARCHES = 3  # of many labels: the one from patches, and others from faint veils; of few, at most, all from patches
-OPEN = 30.0  # of few labels, a smallest p-value below so many α, and not below ``SURE``, asks for another search
+OPEN = 0.3  # of few labels, a smallest p-value below it, and not below ``SURE``, asks for another search
 SURE = 0.1  # of α; see decision 024
 GROWS = 1.4  # by which the refinement makes an honest label's trigger larger
 SHORT_CUT = (
@@ -100,7 +101,7 @@ class PatchSweep(Detector):
     early: int = 50
     steps: int = 110
     images_per_step: int = 7
-    finalists: int = 2
+    finalists: int = 1
     final_steps: int = 60
     final_images: int = 32
     learning_rate: float = 0.3
@@ -179,6 +180,7 @@ class _Scan:
         self.line = HIGHEST_LINE
         self.typical = math.inf  # norm of a label at the last look
         self.searches = 1  # that the second look is the mean of
+        self.finalists: list[int] = []  # places of labels whose triggers are refined
         self.in_time = True
 
     def _begun(self, seed: int) -> Run:
@@ -213,8 +215,8 @@ class _Scan:
                 self._judge(*self._from_veils(logs))
             else:
                 self._second_look()
-        finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
-        self._refine(torch.tensor(finalists))
+        self.finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
+        self._refine(torch.tensor(self.finalists))
         self.run.forget()
         return self._conclude()
 
@@ -233,24 +235,29 @@ class _Scan:
 
     def _second_look(self) -> None:
         """Judge at the end, by size and likeness; while that leaves it open, search again and judge the means."""
-        found = [self._at_the_end(self.run)]
+        found, before = [self._at_the_end(self.run)], math.inf
         while True:
             sizes, likenesses = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
             both = weighed(sizes, likenesses, LIKENESS_COUNTS)
             p_values = label_p_values(both, self.in_lot.numpy(), labels=self.labels)
-            leaves_it_open = SURE <= LOOKS * p_values.min() / self.method.alpha < OPEN  # NaN does not
-            if len(found) == SEARCHES or not leaves_it_open or not self.in_time:
+            lowest = float(LOOKS * p_values.min())
+            if len(found) == SEARCHES or not self.in_time or not is_open(lowest, before, alpha=self.method.alpha):
                 break
-            run = self._from_patches(self.seed + len(found) * AGAIN)
-            self.piece, self.done = f"scan {len(found) + 1}", 0.0
-            self._optimise(run, self.method.early)
-            if self.in_time:
-                another = self._at_the_end(run)
-            self._take_over(run)
-            if self.in_time:
-                found.append(another)
+            another, before = self._another(len(found)), lowest
+            if another is None:
+                break
+            found.append(another)
         self.searches = len(found)
         self._judge(sizes, p_values, both)
+
+    def _another(self, number: int) -> tuple[Vector, Vector] | None:
+        """Search from the patches once more; what ``_at_the_end`` says of it, or None where time ended it."""
+        run = self._from_patches(self.seed + number * AGAIN)
+        self.piece, self.done = f"scan {number + 1}", 0.0
+        self._optimise(run, self.method.early)
+        found = self._at_the_end(run) if self.in_time else None
+        self._take_over(run)
+        return found if self.in_time else None
 
     def _at_the_end(self, run: Run) -> tuple[Vector, Vector]:
         """Press the masks of ``run`` anew until the end; ``(L,)`` log norms, and ``(L,)`` likenesses."""
@@ -453,11 +460,25 @@ class _Scan:
             place,
             self.model,
             self.held_out,
-            most=MOST_HELD_OUT,
+            most=MOST_HELD_OUT if place in self.finalists else FEW_HELD_OUT,
             score=float(self.scores[place]),
             anomaly_index=float(self.indices[place]),
             p_value=float(self.p_values[place]),
         )
+
+
+def is_open(p_value: float, before: float, *, alpha: float) -> bool:
+    """Whether another search is worth its while, after the smallest ``p_value`` of the means of those so far.
+
+    A p-value that one more search did not lower is rarely lowered by the next. One that would accuse is never left
+    at that: if it could be, each search would be a chance of its own to accuse an honest model.
+
+    Args:
+        p_value: in [0, LOOKS]; NaN, where nothing is known, is not open.
+        before: of the means without the last search; infinite after the first.
+        alpha: a p-value below it is a backdoor.
+    """
+    return SURE * alpha <= p_value < max(alpha, min(OPEN, before))
 
 
 def upper_half_p_values(sizes: Vector, in_null: NDArray[np.bool_], *, labels: int) -> Vector:
