@@ -35,8 +35,9 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "same recipes. The *ten others* are by the same recipes, too, from other seeds and for other labels. The "
         "method was made on networks that are none of these; it was changed after the first thirty had been "
         "seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and twice more, on networks that "
-        "are none of these, when all had been ([023](../decisions/023-size-and-likeness.md), "
-        "[024](../decisions/024-open-is-searched-again.md)). *Named*: the attacker's "
+        "are none of these, when the ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
+        "[024](../decisions/024-open-is-searched-again.md)). The ten others of MNIST and of GTSRB were made after "
+        "that: nothing was chosen or changed when they had been seen. *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",
         "",
