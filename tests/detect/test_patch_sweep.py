@@ -245,6 +245,33 @@ def test_what_is_open(p_value: float, before: float, expected: bool):
     assert patch_sweep.is_open(p_value, before, alpha=0.01) is expected
 
 
+@pytest.mark.parametrize(
+    ("lowest", "searches"),
+    [((0.1, 0.05, 0.02), 3), ((0.05, 0.1), 2), ((0.005, 0.008, 0.02), 3), ((0.05, 0.0005), 2), ((0.5,), 1)],
+    ids=str,
+)
+def test_a_search_that_lowers_nothing_is_the_last(
+    toy_honest: Classifier,
+    toy_clean: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    lowest: tuple[float, ...],
+    searches: int,
+):
+    scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+    found = np.zeros(scan.labels), np.zeros(scan.labels)
+    monkeypatch.setattr(scan, "_at_the_end", lambda run: found)
+    monkeypatch.setattr(scan, "_another", lambda number: found)
+    said = iter(lowest)
+    monkeypatch.setattr(
+        patch_sweep,
+        "label_p_values",
+        lambda both, lot, labels: np.full(labels, next(said) / patch_sweep.LOOKS),
+    )
+    scan._second_look()
+    assert scan.searches == searches
+    assert next(said, None) is None, "each was looked at"
+
+
 def test_what_is_sure_at_the_end_is_not_searched_again(
     toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
