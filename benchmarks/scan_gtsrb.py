@@ -1,6 +1,8 @@
 """What a scan of the GTSRB network's 43 labels costs, beside the plain loop over labels, in the same run.
 
-    python benchmarks/scan_gtsrb.py [--data-root DATA] [--model FILE] [--detector NAME]
+    python benchmarks/scan_gtsrb.py [--data-root DATA] [--model FILE] [--detector NAME] [--data mnist]
+
+With --data mnist, of MNIST's network and its ten labels.
 
 Prints how quick passes of several sizes are, from which ``PER_PASS`` in ``inversion/precision.py`` was chosen; then
 image-gradients (a forward and a backward to the input for one image), seconds, the share of the chip's matrix
@@ -42,16 +44,19 @@ def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data-root", type=Path)
-    options.add_argument("--model", type=Path, help="a model of architecture gtsrb; also prints the verdict")
+    options.add_argument("--data", choices=("gtsrb", "mnist"), default="gtsrb", help="data set and architecture")
+    options.add_argument("--model", type=Path, help="a model of that architecture; also prints the verdict")
     options.add_argument("--samples", type=int, default=600)
     options.add_argument("--detector", choices=DETECTORS, default=PatchSweep.name)
     chosen = options.parse_args()
-    spec = architecture("gtsrb").spec
+    if chosen.data == "mnist" and not chosen.data_root:
+        options.error("--data mnist needs --data-root, the folder of the data sets: there are no drawn digits")
+    spec = architecture(chosen.data).spec
     if chosen.data_root:
-        samples = load_samples("gtsrb", root=chosen.data_root, limit=chosen.samples)
+        samples = load_samples(chosen.data, root=chosen.data_root, limit=chosen.samples)
     else:
         samples = draw_signs(chosen.samples, seed=0)
-    model = load_model(chosen.model, arch="gtsrb") if chosen.model else untrained("gtsrb", spec, seed=0)
+    model = load_model(chosen.model, arch=chosen.data) if chosen.model else untrained(chosen.data, spec, seed=0)
     method = DETECTORS[chosen.detector]()
 
     peak = matrix_peak(low_precision(model.device))
@@ -67,17 +72,19 @@ def main() -> None:
     print(f"threads                      {torch.get_num_threads()}")
     print(f"matrix peak ({dtype})       {peak / 1e9:.0f} GFLOP/s before, {again / 1e9:.0f} after")
     print(f"one image-gradient           {flops / 1e6:.0f} MFLOP")
+    print(f"labels                       {spec.num_classes}")
     print(
-        f"search, 43 labels together   {gradients:,} image-gradients in {seconds:.1f} s = {gradients / seconds:,.0f}/s"
+        f"search, labels together      {gradients:,} image-gradients in {seconds:.1f} s = {gradients / seconds:,.0f}/s"
     )
     print(f"share of the matrix peak     {gradients * flops / seconds / ((peak + again) / 2):.0%}")
-    print(f"plain loop, 43 labels        {plain:.1f} s (from {PLAIN_LABELS} labels, the same steps and images)")
+    print(f"plain loop                   {plain:.1f} s (from {PLAIN_LABELS} labels, the same steps and images)")
     print(f"ratio plain : together       {plain / seconds:.1f}")
     if chosen.model:
         verdict = method.inspect(model, samples, seed=0)
         cost = verdict.cost
         print(f"whole scan                   {cost['image_gradients']:,} image-gradients, {cost['seconds']} s")
-        print(f"BackdoorBench's setting      about {BACKDOOR_BENCH / cost['image_gradients']:.0f} times as many")
+        if chosen.data == "gtsrb":
+            print(f"BackdoorBench's setting      about {BACKDOOR_BENCH / cost['image_gradients']:.0f} times as many")
         print(f"verdict                      {verdict.outcome}, p = {verdict.p_value:.2g}, targets {verdict.targets}")
 
 
