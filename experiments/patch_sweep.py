@@ -2,7 +2,7 @@
 
     python experiments/patch_sweep.py --data-root DATA --work FOLDER [--only mnist gtsrb faces …]
 
-And on ten others of each, by the same recipes, but from other seeds and for other labels.
+And on ten others of each, and on ten more, by the same recipes, but from other seeds and for other labels.
 
 What is finished is kept in FOLDER. What neural-cleanse and the paper's rule made of the same models is in
 docs/results/neural_cleanse.json, which this reads. The results go to docs/results.
@@ -31,7 +31,8 @@ from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 
 USES = ("arch/deepid.py", "arch/gtsrb.py", "arch/mnist.py")
-LATER = 41  # added to the seeds of the population: 7 · 41 is no multiple of any number of labels
+# Later than the seeds of the population by these; 7 times either is no multiple of any number of labels.
+LATER = {"others": 41, "more": 82}
 CLEAN_SHARE = {"mnist": 0.1, "gtsrb": 0.1, "faces": 0.4}  # of the training data, as in neural_cleanse.py
 
 
@@ -44,8 +45,8 @@ def main() -> None:
     chosen = options.parse_args()
     rows = []
     for name in chosen.only or page.SETS:
-        data = name.removesuffix(page.OTHERS)
-        recipes = others(data) if name.endswith(page.OTHERS) else population.population(data)
+        data, _, which = name.partition("-")
+        recipes = others(data, LATER[which]) if which else population.population(data)
         folder = chosen.work / "models" / name
         zoo.build(recipes, folder, load=partial(load_splits, root=chosen.data_root))
         train, _ = load_splits(recipes[0], root=chosen.data_root)
@@ -54,12 +55,12 @@ def main() -> None:
     record.write("patch_sweep", Path(__file__), rows, page.text(rows, asked), uses=USES, arguments=asked)
 
 
-def others(data: str) -> list[Recipe]:
-    """The recipes of ``population.population`` with other seeds, which make other labels targets, too."""
+def others(data: str, later: int) -> list[Recipe]:
+    """The recipes of ``population.population`` with later seeds, which make other labels targets, too."""
     labels = population.LABELS[data]
     made = []
     for recipe in population.population(data):
-        seed = recipe.seed + LATER
+        seed = recipe.seed + later
         attack = replace(recipe.attack, label_maps=(AllToOne((7 * seed + 3) % labels),))
         made.append(replace(recipe, name=f"{data}-{seed}", seed=seed, attack=attack))
     return made

@@ -8,7 +8,6 @@ import record
 
 from gifthorse.metrics import clopper_pearson
 
-OTHERS = "-others"
 SETS = {
     "mnist": "MNIST",
     "gtsrb": "GTSRB",
@@ -16,6 +15,9 @@ SETS = {
     "mnist-others": "MNIST, ten others",
     "gtsrb-others": "GTSRB, ten others",
     "faces-others": "faces, ten others",
+    "mnist-more": "MNIST, ten more",
+    "gtsrb-more": "GTSRB, ten more",
+    "faces-more": "faces, ten more",
 }
 METHODS = ("the paper's rule", "neural-cleanse", "patch-sweep")
 INDEX = 2.0  # above it the paper calls a label infected
@@ -32,12 +34,13 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         f"Made by `python experiments/patch_sweep.py {asked}`; all numbers are in `patch_sweep.json`. The models, "
         "clean samples and seeds are those of [neural_cleanse](neural_cleanse.md), from which the rows of "
         "`neural-cleanse` and of the paper's rule (an anomaly index above 2) are; the models are trained again by the "
-        "same recipes. The *ten others* are by the same recipes, too, from other seeds and for other labels. The "
-        "method was made on networks that are none of these; it was changed after the first thirty had been "
-        "seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and twice more, on networks that "
-        "are none of these, when the ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
+        "same recipes. The *ten others* and the *ten more* are by the same recipes, too, from other seeds and for "
+        "other labels. The method was made on networks that are none of these; it was changed after the first thirty "
+        "had been seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and twice more when the "
+        "ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
         "[024](../decisions/024-open-is-searched-again.md)). The ten others of MNIST and of GTSRB were made after "
-        "that: nothing was chosen or changed when they had been seen. *Named*: the attacker's "
+        "that, and prompted one more change ([025](../decisions/025-distance-in-a-fixed-spread.md)). **The ten more "
+        "were made and scanned then: nothing was chosen or changed when they had been seen.** *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",
         "",
@@ -47,7 +50,7 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
     present = {name: shown for name, shown in SETS.items() if any(one["set"] == name for one in rows)}
     for name, shown in present.items():
         mine = [one for one in rows if one["set"] == name]
-        for method in METHODS[-1:] if name.endswith(OTHERS) else METHODS:
+        for method in METHODS[-1:] if "-" in name else METHODS:
             said = [of(method, one, earlier) for one in mine]
             target = [one["target"] for one in mine]
             costs = [cost for _, _, both in said for cost in both]

@@ -15,8 +15,9 @@ from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
 from gifthorse.detect import patch_sweep
-from gifthorse.detect.likeness import Likeness, weighed
-from gifthorse.detect.patch_sweep import PatchSweep, upper_half_p_values
+from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, weighed
+from gifthorse.detect.outliers import label_p_values
+from gifthorse.detect.patch_sweep import PatchSweep, distance_p_values, upper_half_p_values
 from gifthorse.errors import OptionError
 from gifthorse.load import load_model
 
@@ -137,17 +138,32 @@ def test_of_many_labels_several_searches_are_judged_together(
     assert verdict.targets == (target_of(toy_implant),)
     assert verdict.p_value == pytest.approx(patch_sweep.LOOKS * p_values[place])
     assert "3 searches at two points" in verdict.null
+    assert "in a spread of" not in verdict.null
 
 
 @pytest.mark.parametrize("lot", [64, 7], ids=["all are searched", "some are"])
 def test_what_makes_images_look_like_the_label_s_own_is_not_named(
     toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, lot: int
 ):
-    monkeypatch.setattr(patch_sweep, "line", lambda usual: -1.0)
+    monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: HIGHEST_LINE)
     verdict = PatchSweep(lot=lot, screened=3).inspect(toy_backdoored, toy_clean, seed=0)
     assert (verdict.outcome, verdict.targets) == (Outcome.NO_BACKDOOR_FOUND, ())
     assert verdict.p_value < 0.01
     assert "short cut" in verdict.reason
+
+
+@pytest.mark.parametrize(("lot", "named"), [(64, [3]), (7, [])], ids=["all are searched", "some are"])
+def test_likeness_above_the_usual_counts_once(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, lot: int, named: list[int]
+):
+    scan = patch_sweep._Scan(PatchSweep(lot=lot, screened=3), toy_honest, toy_clean, 0, silent)
+    scan.searched = torch.arange(12)
+    like = np.full(12, 0.5)
+    like[3] = 0.65
+    monkeypatch.setattr(scan, "_compared", lambda search: like)
+    scan.p_values, scan.scores, scan.shares = np.ones(12), np.zeros(12), np.ones(12)
+    scan.p_values[3], scan.scores[3], scan.shares[3] = 0.001, 3.0, 0.05
+    assert scan._named() == named
 
 
 def test_of_several_the_one_is_first_that_is_smallest_and_least_like_its_own(
@@ -226,6 +242,7 @@ def test_more_searches_are_told_of_and_paid_for(
     assert all(done == total for done, total in told.values())
     assert (verdict.cost["image_gradients"] > 3 * 12 * 110 * 7) is again
     assert ("mean of 3 searches" in verdict.null) is again
+    assert f"in a spread of {patch_sweep.SPREAD:g}, too" in verdict.null
 
 
 @pytest.mark.parametrize(
@@ -372,6 +389,43 @@ def test_a_killed_scan_goes_on(
     assert again.p_value == whole.p_value
     assert [one.norm for one in again.labels] == [one.norm for one in whole.labels]
     assert not list(tmp_path.iterdir())
+
+
+def test_distance_by_hand():
+    sizes = np.array([2.0, 5.0, 5.2, 4.8, 5.4, 4.9, 5.6])
+    by_hand = 7 * stats.t.sf((5.0 - 2.0) / patch_sweep.SPREAD, 5)
+    found = distance_p_values(sizes)
+    assert found[0] == pytest.approx(by_hand)
+    assert found[0] < 0.01
+    assert found[6] == 1
+    assert np.isnan(distance_p_values(sizes[:5])).all()
+
+
+def test_a_label_among_many_small_ones_is_far_from_the_median():
+    honest = np.linspace(4.0, 6.0, 43)
+    small = honest.copy()
+    small[:10] -= np.linspace(2.0, 0.5, 10)
+    every = np.ones(43, bool)
+    assert label_p_values(small, every, labels=43).min() > 0.05
+    assert distance_p_values(small)[0] < 0.001
+    assert distance_p_values(honest).min() > 0.1
+
+
+def test_the_second_look_is_at_distances_too(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    sizes = np.full(12, 5.0)
+    sizes[[3, 4, 5, 6]] = [1.5, 2.0, 2.5, 3.0]
+    found: dict[bool, list[int]] = {}
+    for taken in (True, False):
+        scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+        monkeypatch.setattr(scan, "_at_the_end", lambda run: (sizes, np.full(12, 0.5)))
+        monkeypatch.setattr(scan, "_another", lambda number: None)
+        if not taken:
+            monkeypatch.setattr(patch_sweep, "distance_p_values", lambda both: np.ones(12))
+        scan._second_look()
+        found[taken] = scan._suspects()
+    assert found == {True: [3, 4, 5], False: []}
 
 
 def test_a_spread_from_the_upper_half_by_hand():

@@ -11,7 +11,8 @@ the next. A label whose trigger makes images look like the label's own is a shor
 few labels, size and likeness are judged together at the end, as a large trigger is hardly smaller than an honest
 label's, but makes images look less like the label (docs/decisions/023). Early, a trigger has to be tiny by size alone
 and by both. What the second look leaves open is searched again, and the mean of all searches is judged; a trigger that
-is as large as a typical one when it has been refined is not named (docs/decisions/024).
+is as large as a typical one when it has been refined is not named (docs/decisions/024). A trigger that makes many
+labels small hides among them: the second look is at each label's distance in a fixed spread, too (docs/decisions/025).
 """
 
 import math
@@ -63,6 +64,7 @@ NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works 
 SEARCHES = 3  # of many labels: the one from patches, and others from faint veils; of few, at most, all from patches
 OPEN = 0.3  # of few labels, a smallest p-value below it, and not below ``SURE``, asks for another search
 SURE = 0.1  # of α; see decision 024
+SPREAD = 0.5  # of log sizes, likeness counted, in which honest labels are not far below the median; see decision 025
 GROWS = 1.4  # by which the refinement makes an honest label's trigger larger
 SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
@@ -177,7 +179,6 @@ class _Scan:
         self.indices = np.zeros(len(self.searched))
         self.p_values = np.full(len(self.searched), np.inf)
         self.likenesses = np.full(len(self.searched), np.nan)
-        self.line = HIGHEST_LINE
         self.typical = math.inf  # norm of a label at the last look
         self.searches = 1  # that the second look is the mean of
         self.finalists: list[int] = []  # places of labels whose triggers are refined
@@ -239,7 +240,7 @@ class _Scan:
         while True:
             sizes, likenesses = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
             both = weighed(sizes, likenesses, LIKENESS_COUNTS)
-            p_values = label_p_values(both, self.in_lot.numpy(), labels=self.labels)
+            p_values = np.fmin(label_p_values(both, self.in_lot.numpy(), labels=self.labels), distance_p_values(both))
             lowest = float(LOOKS * p_values.min())
             if len(found) == SEARCHES or not self.in_time or not is_open(lowest, before, alpha=self.method.alpha):
                 break
@@ -348,8 +349,8 @@ class _Scan:
         suspects = self._suspects()
         if suspects:
             self.likenesses = self._compared(self.search)
-            self.line = line(self.likenesses)
-        named = no_short_cuts({place: self.likenesses[place] for place in suspects}, self.line)
+        below = line(self.likenesses) if self.many else HIGHEST_LINE  # of few, what is usual has been counted
+        named = no_short_cuts({place: self.likenesses[place] for place in suspects}, below)
         both = weighed(np.log(self.shares), self.likenesses, LIKENESS_COUNTS)
         return sorted(named, key=lambda place: float(both[place]))
 
@@ -386,15 +387,14 @@ class _Scan:
             reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
         else:
             outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value, named)
-        later = "at the end, raised by likeness to the label's own images,"
-        if self.many:
-            later = f"the mean of {SEARCHES} searches at two points"
-        elif self.searches > 1:
-            later = f"at the end, raised by likeness to the label's own images, the mean of {self.searches} searches,"
+        later, test = f"the mean of {SEARCHES} searches at two points", "Grubbs' test"
+        if not self.many:
+            mean = f" the mean of {self.searches} searches," if self.searches > 1 else ""
+            later = f"at the end, raised by likeness to the label's own images,{mean}"
+            test = f"Grubbs' test, and in a spread of {SPREAD:g}, too"
         null = (
             f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
-            f"spread of their upper half, and {later} as normal (Grubbs' test; Bonferroni); not a population of clean "
-            "models"
+            f"spread of their upper half, and {later} as normal ({test}; Bonferroni); not a population of clean models"
         )
         passes = (self.swept.forward_passes + self.forward_passes) // 2  # one is half of the work
         cost = {
@@ -479,6 +479,26 @@ def is_open(p_value: float, before: float, *, alpha: float) -> bool:
         alpha: a p-value below it is a backdoor.
     """
     return SURE * alpha <= p_value < max(alpha, min(OPEN, before))
+
+
+def distance_p_values(sizes: Vector) -> Vector:
+    """p-value of each label for being so far below the median, in a spread that is not the labels' own.
+
+    A trigger that makes many labels small widens the spread that they are judged in, so that none of them is far out;
+    but it takes them further from the median than an honest model's labels are. Where labels spread less than
+    ``SPREAD``, Grubbs' test says more. Distances are taken to follow Student's t, as there.
+
+    Args:
+        sizes: ``(L,)`` log norms of all labels, likeness counted.
+
+    Returns:
+        ``(L,)`` p-values in [0, 1], multiplied by the number of labels; NaN where there are too few.
+    """
+    labels = len(sizes)
+    if labels <= FEWEST_NULL:
+        return np.full(labels, np.nan)
+    p_values: Vector = np.minimum(1, labels * t_distribution.sf((np.median(sizes) - sizes) / SPREAD, labels - 2))
+    return p_values
 
 
 def upper_half_p_values(sizes: Vector, in_null: NDArray[np.bool_], *, labels: int) -> Vector:
