@@ -40,7 +40,7 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
         "[024](../decisions/024-open-is-searched-again.md)). The ten others of MNIST and of GTSRB were made after "
         "that, and prompted one more change ([025](../decisions/025-distance-in-a-fixed-spread.md)). **The ten more "
-        "were made and scanned then: nothing was chosen or changed when they had been seen.** *Named*: the attacker's "
+        "were scanned after that: nothing was chosen or changed when they had been seen.** *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",
         "",
