@@ -1,26 +1,30 @@
 """Coverage-guided fuzzing of every parser of ours: whether anything but an error of ours ever comes out of one.
 
-    python experiments/fuzz_parsers.py --work FOLDER [--minutes M] [--only NAME]
+    python experiments/fuzz_parsers.py --work FOLDER [--minutes M] [--only NAME …] [--workers N]
 
 Each of ``TARGETS`` is a function of bytes, and is run by atheris (libFuzzer) in a process of its own, for M
 minutes, from seeds that tests/hostile makes. A finding is an input on which the target raises what is no
-``GiftHorseError``, takes more than 120 seconds or 4 GiB, or ends the process. What was found, and the inputs that reach
-new edges, are kept in FOLDER/NAME, where the next run goes on; times, runs and findings add up there. The results of
-all targets that were run so go to docs/results. Needs ``pip install 'gifthorse[fuzz]'``.
+``GiftHorseError``, takes more than 120 seconds or 4 GiB, or ends the process. What was found lies in FOLDER/NAME. The
+inputs that reach new edges go to tests/hostile/inputs, and times, runs and findings to docs/results, where they add up:
+the next run goes on from there, on whatever machine. Needs ``pip install 'gifthorse[fuzz]'``.
 
 The parsers are in ``fuzz_targets.py``.
 """
 
 import argparse
 import hashlib
+import io
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,8 @@ import record
 from fuzz_targets import TARGETS
 
 HOSTILE = record.ROOT / "tests" / "hostile"
+INPUTS = HOSTILE / "inputs"  # of each target, an archive of those that fuzzing has found
+PAGE = "fuzz_parsers"
 LONGEST = 2**14  # bytes of an input
 SECONDS, MEBIBYTES = 120, 4096  # of one run; seconds by the clock, where others compute, too
 SEED = "seed-"  # how the files that fuzzing began with are named
@@ -37,7 +43,7 @@ INSTRUMENTED = ("gifthorse", "pickletools", "picklescan", "zipfile", "tomllib", 
 
 
 def seeds(name: str) -> Iterator[bytes]:
-    """The inputs that fuzzing a target begins with, of which none is kept in the repository."""
+    """The inputs that a target is fuzzed from at first; they are made anew each time."""
     target = TARGETS[name]
     yield from (text.encode("latin-1") for text in target.texts)
     yield from (one for one in target.made() if len(one) <= LONGEST)
@@ -53,6 +59,31 @@ def seeds(name: str) -> Iterator[bytes]:
             for one in families.seeds(family, Path(folder)):
                 if len(one) <= LONGEST:
                     yield one
+
+
+def found(name: str) -> dict[str, bytes]:
+    """What fuzzing a target has found that reaches new edges, by the SHA-1 that libFuzzer calls it by."""
+    kept = INPUTS / f"{name}.tar.xz"
+    if not kept.exists():
+        return {}
+    with tarfile.open(kept) as archive:
+        return {one.name: archive.extractfile(one).read() for one in archive}  # type: ignore[union-attr]  # all are files
+
+
+def keep(name: str, corpus: Path) -> int:
+    """Keep what is in ``corpus`` and no seed; returns how many inputs that are.
+
+    Equal inputs make equal archives.
+    """
+    inputs = sorted(one for one in corpus.iterdir() if not one.name.startswith(SEED))
+    INPUTS.mkdir(exist_ok=True)
+    with tarfile.open(INPUTS / f"{name}.tar.xz", "w:xz", preset=9) as archive:
+        for one in inputs:
+            data = one.read_bytes()
+            about = tarfile.TarInfo(one.name)  # of 1970, and of nobody
+            about.size = len(data)
+            archive.addfile(about, io.BytesIO(data))
+    return len(inputs)
 
 
 def run(name: str, data: bytes) -> None:
@@ -72,6 +103,8 @@ def fuzz(name: str, arguments: list[str]) -> None:
     import atheris  # noqa: PLC0415 - an extra
 
     warnings.simplefilter("ignore")
+    for module in [one for one in sys.modules if one.partition(".")[0] in INSTRUMENTED]:
+        del sys.modules[module]  # what is imported already would not be counted
     with atheris.instrument_imports(include=list(INSTRUMENTED), enable_loader_override=False):
         import_module(f"gifthorse.{TARGETS[name].module}")
         first = next(Path(arguments[-1]).iterdir()).read_bytes()
@@ -83,13 +116,15 @@ def fuzz(name: str, arguments: list[str]) -> None:
 def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
     """Fuzz a target in processes of its own, and add what came of it to what is known of it."""
     folder = work / name
-    corpus, found, known = folder / "corpus", folder / "found", folder / "known.json"
-    for one in (corpus, found):
+    corpus, crashes = folder / "corpus", folder / "crashes"
+    shutil.rmtree(corpus, ignore_errors=True)
+    for one in (corpus, crashes):
         one.mkdir(parents=True, exist_ok=True)
     for seed in seeds(name):
         (corpus / f"{SEED}{hashlib.sha256(seed).hexdigest()[:16]}").write_bytes(seed)
-    row = {"name": name, "seconds": 0.0, "runs": 0, "edges": 0, "findings": []}
-    row |= json.loads(known.read_text("utf-8")) if known.exists() else {}
+    for kept, data in found(name).items():
+        (corpus / kept).write_bytes(data)
+    row = {"name": name, "seconds": 0.0, "runs": 0, "edges": 0, "findings": []} | known().get(name, {})
     module = import_module(f"gifthorse.{TARGETS[name].module}")
     row["parser"] = hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()[:12]
     end = time.monotonic() + 60 * minutes
@@ -99,7 +134,7 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
             break
         limits = [f"-max_total_time={left:.0f}", f"-max_len={LONGEST}", f"-timeout={SECONDS}"]
         limits += [f"-rss_limit_mb={MEBIBYTES}", "-detect_leaks=0"]
-        options = [*limits, "-print_final_stats=1", f"-artifact_prefix={found}/", str(corpus)]
+        options = [*limits, "-print_final_stats=1", f"-artifact_prefix={crashes}/", str(corpus)]
         began = time.monotonic()
         ended = subprocess.run(
             [sys.executable, __file__, "--work", str(work), "--in-process", name, *options],
@@ -114,9 +149,20 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
         if ended.returncode:
             (folder / f"finding-{len(row['findings'])}.txt").write_text(said[-20_000:], "utf-8")
             row["findings"].append(_what(said))
-    row["inputs"] = sum(not one.name.startswith(SEED) for one in corpus.iterdir())
-    known.write_text(json.dumps(row, indent=1), "utf-8")
+    row["inputs"] = keep(name, corpus)
     return row
+
+
+def known() -> dict[str, dict[str, Any]]:
+    """What is known of each target so far."""
+    page = record.RESULTS / f"{PAGE}.json"
+    return {row["name"]: row for row in json.loads(page.read_text("utf-8"))["rows"]} if page.exists() else {}
+
+
+def write(rows: Mapping[str, dict[str, Any]]) -> None:
+    """The page and its numbers."""
+    ordered = [rows[name] for name in TARGETS if name in rows]
+    record.write(PAGE, Path(__file__), ordered, table(ordered), arguments="--work FOLDER")
 
 
 def _what(said: str) -> str:
@@ -173,20 +219,21 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--minutes", type=float, default=60, help="for each; 0 writes the page of what is known")
     options.add_argument("--only", choices=TARGETS, action="append")
-    options.add_argument("--work", type=Path, required=True)
+    options.add_argument("--work", type=Path, required=True, help="folder for what is fuzzed from, and for crashes")
+    options.add_argument("--workers", type=int, default=1, help="how many at once")
     options.add_argument("--in-process", choices=TARGETS, help=argparse.SUPPRESS)
     chosen, rest = options.parse_known_args()
     if chosen.in_process:
         fuzz(chosen.in_process, rest)
         return
-    for name in (chosen.only or TARGETS) if chosen.minutes else ():
-        row = fuzzed(name, chosen.work, chosen.minutes)
-        print(
-            f"{name}: {row['runs']:,} runs, {row['edges']:,} edges, findings: {row['findings'] or 'none'}", flush=True
-        )
-    known = [chosen.work / name / "known.json" for name in TARGETS]
-    rows = [json.loads(one.read_text("utf-8")) for one in known if one.exists()]
-    record.write("fuzz_parsers", Path(__file__), rows, table(rows), arguments="--work FOLDER")
+    names = (chosen.only or TARGETS) if chosen.minutes else ()
+    with ThreadPoolExecutor(chosen.workers) as pool:
+        for done in as_completed([pool.submit(fuzzed, name, chosen.work, chosen.minutes) for name in names]):
+            row = done.result()
+            write(known() | {row["name"]: row})
+            found_so_far = row["findings"] or "none"
+            print(f"{row['name']}: {row['runs']:,} runs, {row['edges']:,} edges, findings: {found_so_far}", flush=True)
+    write(known())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,13 @@ FINDINGS = {
         + bytes(42)
         + b"PK\x05\x06"
         + bytes(4)
-        + b"\1\0\1\0\x2e\0\0\0\x1e\0\0\0\0\0"
+        + b"\1\0\1\0\x2e\0\0\0\x1e\0\0\0\0\0",
+        # An array of Python objects, whose pickle has a string of more bytes than there is memory for.
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+        + b" " * 61
+        + b"\n\x80\x04\x96"
+        + bytes(6)
+        + b"\x7f\0.",
     ],
 }
 

@@ -11,6 +11,7 @@ import stat
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
+from mmap import mmap
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
@@ -72,15 +73,16 @@ def look_at(path: Path, look: Look) -> None:
         _look(file, path.stat().st_size, look, "", DEEPEST)
 
 
-def look_at_npy(file: IO[bytes], look: Look, place: str) -> None:
+def look_at_npy(file: io.BytesIO | mmap, look: Look, place: str) -> None:
     """A NumPy array; one of Python objects is a pickle behind its head."""
     head = file.read(12)
     size = int.from_bytes(head[8:10] if head[6:7] == b"\1" else head[8:12], "little")
-    file.seek(10 if head[6:7] == b"\1" else 12)
+    file.seek(min(len(head), 10 if head[6:7] == b"\1" else 12))
     text = file.read(min(size, LONGEST_HEAD))
     if b"O" not in text.partition(b"fortran_order")[0]:
         wanted, start = _array_bytes(text), file.tell()
-        there = file.seek(0, io.SEEK_END) - start
+        file.seek(0, io.SEEK_END)
+        there = file.tell() - start
         if wanted is None or size > LONGEST_HEAD or head[6:7] not in (b"\1", b"\2", b"\3"):
             look.miss("the head of the array is none that is known here", place)
         elif wanted != there:

@@ -142,8 +142,8 @@ def _look_at_keys(values: Any, look: Look) -> None:  # noqa: ANN401 - whatever t
 
 def _npy(path: Path, look: Look) -> None:
     look.kind = "NumPy array"
-    with path.open("rb") as file:
-        archive.look_at_npy(file, look, "")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        archive.look_at_npy(data, look, "")
 
 
 def _pickle_or_unknown(path: Path, look: Look) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from mmap import mmap
-from typing import IO, Final, final
+from typing import Final, final
 
 from picklescan.scanner import SafetyLevel, scan_pickle_bytes
 
@@ -80,8 +80,11 @@ class PickleScan:
         return tuple(dict.fromkeys((*self.dangerous, *(name for name in self.names if name not in ALLOWED))))
 
 
-def scan_pickle(stream: IO[bytes] | mmap) -> PickleScan:
-    """Read one pickle from ``stream``, which is left behind the pickle's end."""
+def scan_pickle(stream: io.BytesIO | mmap) -> PickleScan:
+    """Read one pickle from ``stream``, which is left behind the pickle's end.
+
+    It is no plain file: that would ask for as much memory as a pickle says that a string of it takes.
+    """
     start = stream.tell()
     names: dict[str, None] = {}
     complete = True
@@ -96,7 +99,7 @@ def scan_pickle(stream: IO[bytes] | mmap) -> PickleScan:
     return PickleScan(tuple(names), dangerous, complete)
 
 
-def _names(stream: IO[bytes] | mmap) -> Iterator[str]:
+def _names(stream: io.BytesIO | mmap) -> Iterator[str]:
     """The dotted names that the opcodes look up."""
     memo: dict[int, str | None] = {}
     pushed: list[str | None] = [None, None]  # by the last two operations; None is anything but a plain string
