@@ -6,7 +6,7 @@ import pytest
 from scripts import script
 
 fuzz_parsers, fuzz_targets = script("fuzz_parsers"), script("fuzz_targets")
-MOST = 12
+MOST, MOST_FOUND = 12, 100
 
 
 @pytest.mark.parametrize("name", fuzz_parsers.TARGETS)
@@ -15,6 +15,27 @@ def test_seeds_raise_nothing_but_errors_of_ours(name):
     assert seeds
     for seed in seeds[:: max(1, len(seeds) // MOST)]:
         fuzz_parsers.run(name, seed)
+
+
+@pytest.mark.parametrize("name", fuzz_parsers.TARGETS)
+def test_what_fuzzing_reached_raises_nothing_but_errors_of_ours(name):
+    inputs = list(fuzz_parsers.found(name).values())
+    for one in inputs[:: max(1, len(inputs) // MOST_FOUND)]:
+        fuzz_parsers.run(name, one)
+
+
+def test_what_is_found_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz_parsers, "INPUTS", tmp_path / "inputs")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name, content in {"seed-1": b"begun with", "b": b"found", "a": b""}.items():
+        (corpus / name).write_bytes(content)
+    assert fuzz_parsers.found("sums") == {}
+    assert fuzz_parsers.keep("sums", corpus) == 2
+    assert fuzz_parsers.found("sums") == {"a": b"", "b": b"found"}
+    before = (tmp_path / "inputs" / "sums.tar.xz").read_bytes()
+    fuzz_parsers.keep("sums", corpus)
+    assert (tmp_path / "inputs" / "sums.tar.xz").read_bytes() == before
 
 
 def test_a_flaw_would_be_seen(monkeypatch):
