@@ -10,6 +10,7 @@ from gifthorse.attacks.label_maps import SourceSpecific as OfOneLabel
 from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
 from gifthorse.detect import source_specific
+from gifthorse.detect.contributions import Contributions
 from gifthorse.detect.likeness import Likeness
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.detect.source_specific import SourceSpecific, _Scan
@@ -48,15 +49,30 @@ def test_nothing_is_found_in_the_honest_twin(toy_honest, toy_clean):
     assert sorted(evidence.label for evidence in verdict.labels) == list(range(12))
 
 
-def test_a_pair_as_small_as_the_others_is_found_if_it_looks_like_nothing(toy_honest, toy_clean, monkeypatch):
-    def of(self, label, trigger, *, source):
-        return -3.0 if (source, label) == (5, 2) else 0.6
+@pytest.mark.parametrize("measure", [Likeness, Contributions])
+def test_a_pair_that_looks_like_nothing_is_found_unless_it_is_large(toy_honest, toy_clean, monkeypatch, measure):
+    def of(self, *labels, source=None):
+        pair = (source, labels[0]) if source is not None else labels[:2]
+        return -3.0 if measure is type(self) and pair == (5, 2) else 0.6
 
     monkeypatch.setattr(Likeness, "of", of)
-    verdict = SourceSpecific().inspect(toy_honest, toy_clean, seed=0)
-    first = verdict.labels[0]
+    monkeypatch.setattr(Contributions, "of", of)
+    monkeypatch.setattr(source_specific, "NOT_LARGE", 100)
+    quick = SourceSpecific(steps=10, rung=5)
+    first = quick.inspect(toy_honest, toy_clean, seed=0).labels[0]
     assert (first.source, first.label) == (5, 2)
     assert first.p_value < 0.01
+    monkeypatch.setattr(source_specific, "NOT_LARGE", 0)
+    assert quick.inspect(toy_honest, toy_clean, seed=0).p_value == 1
+
+
+def test_what_neither_likeness_knows_counts_as_usual(backdoor, toy_clean, monkeypatch):
+    monkeypatch.setattr(Likeness, "of", lambda *asked, source: math.nan)
+    known = SourceSpecific().inspect(backdoor.model, toy_clean, seed=0)
+    assert known.targets == (TARGET,), "by contributions alone"
+    monkeypatch.setattr(Contributions, "of", lambda *asked: math.nan)
+    first = SourceSpecific().inspect(backdoor.model, toy_clean, seed=0).labels[0]
+    assert (first.source, first.label) == (SOURCE, TARGET), "by size alone"
 
 
 def test_what_stands_out_and_fails_is_not_called_usual(backdoor, toy_honest, toy_clean, monkeypatch):
@@ -65,18 +81,18 @@ def test_what_stands_out_and_fails_is_not_called_usual(backdoor, toy_honest, toy
     verdict = SourceSpecific().inspect(backdoor.model, toy_clean, seed=0)
     assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
     assert verdict.reason.endswith("stands out, but fails on samples that it was not made on")
-    monkeypatch.setattr(source_specific, "SMALL", 1e-9)
     monkeypatch.setattr(source_specific, "WORKING_FLIP_RATE", 0.5)
+    monkeypatch.setattr(source_specific, "NOT_LARGE", 1e-9)
     verdict = SourceSpecific().inspect(backdoor.model, toy_clean, seed=0)
     assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
-    assert "stands out, but, its likeness" in verdict.reason
+    assert verdict.p_value == 1
 
 
 def test_halving_keeps_the_pair_and_the_lot(backdoor, toy_clean):
     verdict = SourceSpecific(most=20, lot=30).inspect(backdoor.model, toy_clean, seed=0)
     assert (verdict.labels[0].source, verdict.labels[0].label) == (SOURCE, TARGET)
     assert 30 <= verdict.cost["pairs_to_the_end"] <= 50
-    assert "30 of 132" in verdict.null
+    assert "of 132 (30 drawn by lot, the others suspicious)" in verdict.null
 
 
 def test_patches_tell_the_source_of_each_target(backdoor, toy_clean):
@@ -123,3 +139,15 @@ def test_the_time_limit(toy_honest, toy_clean):
 def test_option_rules(options, message):
     with pytest.raises(OptionError, match=message):
         SourceSpecific(**options)
+
+
+def test_a_likeness_known_from_few_images_is_drawn_to_the_usual_one(toy_honest, toy_clean, monkeypatch):
+    few = torch.cat(
+        [(toy_clean.labels == label).nonzero().squeeze(1)[: 5 if label == 2 else 20] for label in range(12)]
+    )
+    scan = _Scan(SourceSpecific(), toy_honest, toy_clean.subset(few), 0, silent)
+    monkeypatch.setattr(scan, "_likenesses", lambda place: (0.5 if place % 2 else 0.6, math.nan))
+    active = torch.arange(4)  # pairs of sources 0 and others, of which the second is for label 2
+    assert scan.pairs[:4].tolist() == [[0, 1], [0, 2], [0, 3], [0, 4]]
+    # The median is 0.55: 0.05 above or below, of which 20 / 40 remains, and 5 / 25 where there are five images.
+    assert scan._weighed(active).tolist() == pytest.approx([20 * 0.025, 20 * -0.01, 20 * 0.025, 20 * -0.025])

@@ -4,14 +4,17 @@ Paper: Wang et al., "Neural Cleanse", IEEE S&P 2019, section VII.E.
 Differs: patches are tried on images of each source first, as in ``patch-sweep``, and the search for a pair begins with
 the one that works best. Where there are many pairs, log₂ N sources are searched for each target in the place of N,
 which the paper leaves to future work: those for which a patch works best. All are optimised together, and the less
-suspicious are dropped on the way (successive halving), while pairs drawn by lot stay to the end and are the null; a
-p-value decides, of size and likeness together, as in ``patch-sweep``: labels that look alike are turned into each other
-by little, but by what looks like the other. Searching groups of sources misses the backdoor (docs/decisions/010).
+suspicious are dropped on the way (successive halving), while pairs drawn by lot stay to the end; a p-value decides, of
+size and likeness together, as in ``patch-sweep``: labels that look alike are turned into each other by little, but by
+what looks like the other. Likeness counts more here, and is of what the neurons contribute to the answer, too; all
+pairs that are searched to the end are the null, the suspicious ones among them (docs/decisions/026). Searching groups
+of sources misses the backdoor (docs/decisions/010).
 """
 
 import math
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -30,17 +33,20 @@ from ..errors import OptionError
 from ..inversion.patch_sweep import Sweep, starts, sweep
 from ..inversion.run import Run
 from ..inversion.search import SearchOptions
-from .evidence import SMALL, evidence_of, mean_of_last
-from .likeness import Likeness, weighed
+from .contributions import Contributions
+from .evidence import evidence_of, mean_of_last
+from .likeness import Likeness
 from .obstacles import obstacle
-from .outliers import anomaly_indices, label_p_values
+from .outliers import Vector, anomaly_indices, label_p_values
 
 FEWEST_OF_A_SOURCE = 4  # one of which is kept out
 SWEPT = 3  # images of each source, on which patches are tried
 HELD_OUT_SHARE = 0.25
 MOST_HELD_OUT = 50
 WORKING_FLIP_RATE = 0.5  # on few samples of one label
-LIKENESS_COUNTS = 3.0  # a likeness of 1 counts as a trigger e³ times as large
+LIKENESS_COUNTS = 20.0  # a likeness of 0.1 more counts as a trigger e² times as large; see decision 026
+AS_GOOD_AS_USUAL = 20  # images of a label that tell as much of a pair's likeness as what is usual does
+NOT_LARGE = 0.7  # of a typical pair's size, likeness left out; what is larger is not suspected
 
 
 @final
@@ -53,8 +59,8 @@ class SourceSpecific(Detector):
         sources: that are searched for each target, where there are more pairs than ``most`` and the lot; 0 is the
             logarithm of their number to the base of 2. All of them are searched where there are no more.
         rung: after how many steps pairs are dropped, where there are more than ``most`` and the lot.
-        most: pairs that go on after the rung, the most suspicious ones, beside the lot.
-        lot: pairs drawn by lot that are never left out.
+        most: pairs that go on after the rung, those with the smallest triggers, beside the lot.
+        lot: pairs drawn by lot that are never left out; what is typical is theirs.
         images_per_step: that each pair meets in a step.
         learning_rate: of Adam.
         alpha: a p-value below it is a backdoor.
@@ -159,7 +165,6 @@ class _Scan:
         self.scores = np.zeros(len(pairs))
         self.shares = np.ones(len(pairs))  # of a typical pair's size
         self.indices = np.zeros(len(pairs))
-        self.forward_passes = 0  # for likeness
         self.in_time = True
 
     def _sweep(self, source: int, number: int, of: int) -> Sweep:
@@ -216,17 +221,40 @@ class _Scan:
         self.logs[active] = mean_of_last(logs).numpy()
 
     def _judge(self, active: Tensor) -> None:
-        logs, lot, likeness = self.logs[active], self.in_lot[active].numpy(), Likeness(self.model, self.clean)
-        found = [
-            likeness.of(target, self.search.trigger(place), source=source)
-            for place, (source, target) in zip(active.tolist(), self.pairs[active].tolist(), strict=True)
-        ]
-        self.forward_passes = likeness.forward_passes
-        judged = weighed(logs, np.array(found), LIKENESS_COUNTS)
-        self.p_values[active] = label_p_values(judged, lot, labels=self.all_pairs)
+        logs, judged, lot = self.logs[active], self._weighed(active), self.in_lot[active].numpy()
+        self.shares[active] = shares = np.exp(logs - np.median(logs[lot]))
+        # Labels that look alike would stand out from the lot, which has hardly any of them.
+        p_values = label_p_values(judged, np.ones(len(active), dtype=bool), labels=self.all_pairs)
+        self.p_values[active] = np.where(shares <= NOT_LARGE, p_values, 1)
         self.scores[active] = np.median(judged[lot]) - judged
-        self.shares[active] = np.exp(logs - np.median(logs[lot]))
         self.indices[active] = anomaly_indices(np.exp(logs), np.exp(logs[lot]))
+
+    def _weighed(self, active: Tensor) -> Vector:
+        """Log norms ``(A,)``, raised by how much each trigger makes its source's images look like the target's."""
+        found = np.array([self._likenesses(place) for place in active.tolist()])  # (A, 2)
+        known = ~np.isnan(found)
+        known_at_all = known.any(1)
+        means = np.where(known, found, 0).sum(1) / known.sum(1).clip(1)
+        usual = float(np.median(means[known_at_all])) if known_at_all.any() else 0.0
+        counts = self.clean.labels.bincount(minlength=self.model.spec.num_classes)
+        fewer = counts[self.pairs[active]].amin(1).numpy()  # images of source or target
+        above = np.where(known_at_all, means - usual, 0) * fewer / (fewer + AS_GOOD_AS_USUAL)
+        judged: Vector = self.logs[active] + LIKENESS_COUNTS * above
+        return judged
+
+    def _likenesses(self, place: int) -> tuple[float, float]:
+        """Of what the trigger at ``place`` wakes, and of what that contributes to the answer; NaN if not known."""
+        (source, target), trigger = self.pairs[place].tolist(), self.search.trigger(place)
+        of_neurons = self.likeness.of(target, trigger, source=source)
+        return of_neurons, self.contributions.of(source, target, trigger)
+
+    @cached_property
+    def likeness(self) -> Likeness:
+        return Likeness(self.model, self.clean)
+
+    @cached_property
+    def contributions(self) -> Contributions:
+        return Contributions(self.model, self.clean)
 
     def _conclude(self, active: Tensor) -> Verdict:
         order = np.lexsort((-self.scores, self.p_values))
@@ -235,9 +263,7 @@ class _Scan:
             best.setdefault(int(self.pairs[place, 1]), place)
         labels = tuple(self._evidence(place) for place in best.values())
         targets = tuple(
-            e.label
-            for e in labels
-            if e.p_value < self.method.alpha and e.score >= -math.log(SMALL) and not e.flip_rate < WORKING_FLIP_RATE
+            e.label for e in labels if e.p_value < self.method.alpha and not e.flip_rate < WORKING_FLIP_RATE
         )
         first = labels[0]
         said = f"the trigger that turns images of label {first.source} to label {first.label} takes {first.norm:.1f}"
@@ -251,11 +277,13 @@ class _Scan:
         else:
             outcome = Outcome.NO_BACKDOOR_FOUND
             reason = f"{said} pixels; it is the most suspicious, {self._why_not(first)}"
+        drawn = f" ({int(self.in_lot.sum())} drawn by lot, the others suspicious)" if self.many else ""
         null = (
-            f"the model's own pairs of labels: the log norms of {int(self.in_lot.sum())} of {self.all_pairs}, raised "
-            "by likeness to the target's own images, as normal (Grubbs' test); not a population of clean models"
+            f"the model's own pairs of labels: the log norms of {len(active)} of {self.all_pairs}{drawn}, raised by "
+            "likeness to the target's own images, as normal (Grubbs' test); not a population of clean models"
         )
-        passes = self.forward_passes + sum(swept.forward_passes for swept in self.swept.values())
+        passes = self.likeness.forward_passes + self.contributions.forward_passes
+        passes += sum(swept.forward_passes for swept in self.swept.values())
         cost = {
             "image_gradients": self.search.image_gradients + passes // 2,  # a forward pass is half of the work
             "seconds": round(time.monotonic() - self.began, 2),
@@ -274,9 +302,7 @@ class _Scan:
     def _why_not(self, first: LabelEvidence) -> str:
         if not first.p_value < self.method.alpha:
             return f"and not unusual among {self.all_pairs} pairs"
-        if first.flip_rate < WORKING_FLIP_RATE:
-            return "and stands out, but fails on samples that it was not made on"
-        return f"and stands out, but, its likeness to the target's images counted, is over {SMALL:.0%} of a typical one"
+        return "and stands out, but fails on samples that it was not made on"
 
     def _evidence(self, place: int) -> LabelEvidence:
         source = int(self.pairs[place, 0])
