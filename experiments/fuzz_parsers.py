@@ -16,7 +16,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -117,9 +116,10 @@ def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:
     """Fuzz a target in processes of its own, and add what came of it to what is known of it."""
     folder = work / name
     corpus, crashes = folder / "corpus", folder / "crashes"
-    shutil.rmtree(corpus, ignore_errors=True)
     for one in (corpus, crashes):
         one.mkdir(parents=True, exist_ok=True)
+    for old in corpus.glob(f"{SEED}*"):  # what a run that was killed has found is gone on from
+        old.unlink()
     for seed in seeds(name):
         (corpus / f"{SEED}{hashlib.sha256(seed).hexdigest()[:16]}").write_bytes(seed)
     for kept, data in found(name).items():
@@ -205,7 +205,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, on two cores that others had,",
         "too; minutes count the start of each process. Edges are those of our own code and of the",
         "parts of Python that it parses with; what is in C (HDF5, Pillow, torch, parquet) is run and not counted.",
-        "Source is the beginning of the SHA-256 of the parser's module, as it was fuzzed.",
+        "Source is the beginning of the SHA-256 of the parser's module, as it was fuzzed. Inputs found are in",
+        "`tests/hostile/inputs`, but for those of parsers that have no archive there, which were found before they",
+        "were kept.",
         "",
         *([told, "", *findings] if findings else ["Nothing was found."]),
         *(["", f"Not fuzzed yet: {', '.join(left)}."] if left else []),
