@@ -12,6 +12,8 @@ from gifthorse.provenance import hdf5_trial
 from gifthorse.provenance.content import look_into
 
 FINDINGS = {
+    # A layer of Caffe whose type is a packed field without values: IndexError.
+    "model-file": [b"\x12\x00" * 8 + b"\x12\x02*\x00" + b"\x12\x00" * 8],
     "tensor-head": [b"\x07\0\0\0\0\0\0\0" + b'{"a":5}'],
     # A member of a zip archive without a name: IndexError in zipfile.
     "any-file": [

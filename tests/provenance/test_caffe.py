@@ -3,6 +3,7 @@
 import pytest
 
 from gifthorse.provenance.content import look_into
+from gifthorse.provenance.prototxt import parsed
 
 
 def layer(name, kind, *bottoms, top="", more=""):
@@ -69,3 +70,8 @@ def test_damage(tmp_path, text):
 def test_other_texts(tmp_path):
     look = found(tmp_path, ["base_lr: 0.1"])  # a solver
     assert (look.kind, look.findings) == ("text", [])
+
+
+def test_a_list_without_values_is_as_if_it_were_not_there(tmp_path):
+    assert parsed(b'layer { name: "a" type: [] }') == {"layer": [{"name": ["a"]}]}
+    assert found(tmp_path, [*HONEST[:1], "input_dim: []", *HONEST[1:]]).findings == []

@@ -184,8 +184,9 @@ def _decoded(reader: Reader, start: int, end: int, kind: str, depth: int) -> Mes
     found: Message = {}
     for field in reader.fields(start, end):
         name, of = FIELDS[kind].get(field.number, ("", ""))
-        if name:
-            found.setdefault(name, []).extend(_values(reader, field, of, f"{kind}.{name}", depth))
+        # Packed, a field can have no value at all, and is as if it were not there.
+        if name and (values := _values(reader, field, of, f"{kind}.{name}", depth)):
+            found.setdefault(name, []).extend(values)
     return found
 
 

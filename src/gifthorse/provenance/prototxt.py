@@ -79,7 +79,8 @@ class _Parser:
                     continue
                 if not colon:
                     raise self.refused(f"a value of {name!r} is expected")
-                message.setdefault(name, []).extend(self.values())
+                if values := self.values():  # an empty list is as if it were not there
+                    message.setdefault(name, []).extend(values)
             _ = self.take("mark", ";") or self.take("mark", ",")
         if len(opened) > 1:
             raise self.refused("a message is not closed")
