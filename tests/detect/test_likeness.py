@@ -7,42 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.trigger import MaskedPattern
 from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, line, no_short_cuts, weighed
 
-
-class Corners(nn.Module):
-    """The four corner pixels are the neurons."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(4, 4)
-
-    def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.head(images[:, 0, ::3, ::3].flatten(1))
-        return found
-
-
-def model() -> Classifier:
-    return Classifier(Corners(), ModelSpec(input_shape=(1, 4, 4), num_classes=4))
-
-
-def clean(each: int = 5) -> Samples:
-    """Images of label 0, 1, 2, 3 have a white corner: top left, top right, bottom left, bottom right."""
-    labels = torch.arange(4).repeat_interleave(each)
-    images = torch.zeros(len(labels), 1, 4, 4, dtype=torch.uint8)
-    for number, label in enumerate(labels.tolist()):
-        images[number, 0, 3 * (label // 2), 3 * (label % 2)] = 255
-    return Samples(images, labels)
-
-
-def corners(*values: float) -> MaskedPattern:
-    mask, pattern = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
-    mask[0, ::3, ::3] = 1
-    pattern[0, ::3, ::3] = torch.tensor(values).view(2, 2)
-    return MaskedPattern(mask, pattern)
+from .corners import clean, corners, model
 
 
 def test_a_trigger_that_looks_as_the_label_does():
