@@ -39,8 +39,10 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "had been seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and twice more when the "
         "ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
         "[024](../decisions/024-open-is-searched-again.md)). The ten others of MNIST and of GTSRB were made after "
-        "that, and prompted one more change ([025](../decisions/025-distance-in-a-fixed-spread.md)). **The ten more "
-        "were scanned after that: nothing was chosen or changed when they had been seen.** *Named*: the attacker's "
+        "that, and prompted one more change ([025](../decisions/025-distance-in-a-fixed-spread.md)). The ten more were "
+        "scanned after that, seven of ten were named on GTSRB, ten of ten on the others, and that noise fared worst "
+        "prompted the last change ([027](../decisions/027-from-another-s-trigger.md)), which was made on networks that "
+        "are none of the others or the more. *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",
         "",
@@ -88,7 +90,7 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "",
         "Named: in the order in which they are said. p: of the target, and of the twin's most suspicious label (bold "
         "where it is called backdoored); early it is of size alone, at the end of size and likeness together, of the "
-        "mean of up to three searches where one left it open. "
+        "mean of up to three searches of the most suspicious labels where one left it open. "
         "Likeness: how much images with the recovered trigger look, to the network, like the label's own: below the "
         "median of the model's labels a trigger shows a backdoor, and where one does, all that stand out and are below "
         "0.7 are named; early, only what is tiny with likeness counted stands out. A dash where it is not known, for "

@@ -124,7 +124,7 @@ def test_of_many_labels_several_searches_are_judged_together(
     logs = scan._optimise(scan.run, method.early)
     from_patches = scan.search.norms.clone()
     sizes, p_values = scan._from_veils(logs)
-    again = [scan._begun(number * patch_sweep.AGAIN) for number in (1, 2)]
+    again = [scan._begun(number * patch_sweep.AGAIN, scan.everyone) for number in (1, 2)]
     others = [scan._optimise(run, method.early) for run in again]
     mean = torch.stack([logs, *others]).mean(0)
     assert sizes == pytest.approx(mean[-10:].mean(0).numpy())
@@ -211,20 +211,88 @@ def test_what_is_open_at_the_end_is_searched_again(
     scan = patch_sweep._Scan(method, toy_honest, toy_clean, 0, silent)
     judged: list[Any] = []
     monkeypatch.setattr(scan, "_judge", lambda sizes, p_values, both: judged.append((sizes, both)))
+    monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: {})
     scan._optimise(scan.run, method.early)
     scan._second_look()
-    runs = [scan._from_patches(seed) for seed in (0, patch_sweep.AGAIN, 2 * patch_sweep.AGAIN)]
-    found = []
+    first = scan._from_patches(0, scan.everyone)
+    scan._optimise(first, method.early)
+    sizes, likenesses = scan._at_the_end(first)
+    doubtful = weighed(sizes, likenesses, patch_sweep.LIKENESS_COUNTS).argsort()[: patch_sweep.IN_DOUBT]
+    places = torch.from_numpy(doubtful)
+    runs = [scan._from_patches(number * patch_sweep.AGAIN, places) for number in (1, 2)]
+    found = [(sizes[doubtful], likenesses[doubtful])]
     for run in runs:
         scan._optimise(run, method.early)
         found.append(scan._at_the_end(run))
-    sizes, likenesses = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
     assert np.abs(found[0][0] - found[1][0]).max() > 0.01, "two searches are two"
+    sizes[doubtful], likenesses[doubtful] = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
     assert judged[0][0] == pytest.approx(sizes)
     assert judged[0][1] == pytest.approx(weighed(sizes, likenesses, patch_sweep.LIKENESS_COUNTS))
-    smaller = torch.stack([run.search.norms for run in runs]).min(0).values
-    assert scan.search.norms.tolist() == pytest.approx(smaller.tolist())
-    assert scan.image_gradients == sum(run.search.image_gradients for run in runs[1:])
+    smaller = torch.stack([first.search.norms[places], *(run.search.norms for run in runs)]).min(0).values
+    assert scan.search.norms[places].tolist() == pytest.approx(smaller.tolist())
+    others = ~torch.isin(scan.everyone, places)
+    assert scan.search.norms[others].tolist() == first.search.norms[others].tolist()
+    assert scan.image_gradients == sum(run.search.image_gradients for run in runs)
+
+
+def at_the_end(model: Classifier, clean: Samples) -> tuple[patch_sweep._Scan, Any, Any]:
+    """A scan whose search is at its end, and what that says."""
+    scan = patch_sweep._Scan(PatchSweep(), model, clean, 0, silent)
+    scan._optimise(scan.run, scan.method.early)
+    return scan, *scan._at_the_end(scan.run)
+
+
+def test_a_label_is_searched_from_another_s_trigger_that_lies_where_its_own_does(
+    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples
+):
+    target = target_of(toy_implant)
+    scan, sizes, likenesses = at_the_end(toy_backdoored, toy_clean)
+    found = float(sizes[target])
+    large, other = (one for one in scan.everyone[sizes.argsort()].tolist()[-2:] if one != target)
+    # As if the search for the target had come to nothing, and another label's trigger were where the backdoor is.
+    state = scan.search.state(torch.tensor([target, large]))
+    scan.search.restore(torch.tensor([other, target]), state)
+    sizes[target] = sizes[large]
+    spent = scan.search.image_gradients
+    further = scan._exchange(sizes, likenesses)
+    assert further[target].equal(state["_logits"][0])
+    assert sizes[target] == pytest.approx(found, abs=0.5)
+    assert float(scan.search.norms[target].log()) == pytest.approx(found, abs=0.5)
+    steps = patch_sweep.EXCHANGED * patch_sweep.TRIED + patch_sweep.KEPT * scan.method.steps
+    assert scan.image_gradients == steps * scan.method.images_per_step
+    assert scan.search.image_gradients == spent
+    places = torch.tensor([target, next(one for one in scan.everyone.tolist() if one not in further)])
+    again, patches = (
+        scan._from_patches(1, places, instead).search.state(torch.arange(2))["_logits"] for instead in (further, {})
+    )
+    assert again[0].equal(further[target])
+    assert not again[0].equal(patches[0])
+    assert again[1].equal(patches[1])
+
+
+def test_where_no_other_s_trigger_leads_further_all_stays(toy_honest: Classifier, toy_clean: Samples):
+    scan, sizes, likenesses = at_the_end(toy_honest, toy_clean)
+    sizes -= 10.0
+    before, norms = sizes.copy(), scan.search.norms.clone()
+    assert scan._exchange(sizes, likenesses) == {}
+    assert sizes.tolist() == before.tolist()
+    assert scan.search.norms.tolist() == norms.tolist()
+
+
+def test_where_the_end_is_sure_no_other_s_trigger_is_tried(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    tried: list[bool] = []
+    for lowest in (0.0009, 0.0011, math.nan):
+        scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+        monkeypatch.setattr(scan, "_at_the_end", lambda run: (np.zeros(12), np.zeros(12)))
+        monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: tried.append(True) or {})
+        monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
+        p_values = np.full(12, lowest / patch_sweep.LOOKS)
+        monkeypatch.setattr(scan, "_p_values", lambda sizes, likenesses, found=p_values: (found, sizes))
+        tried.append(False)
+        scan._second_look()
+    assert tried == [False, False, True, False]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["closed", "open"])
@@ -238,9 +306,10 @@ def test_more_searches_are_told_of_and_paid_for(
         told[what] = done, total
 
     verdict = PatchSweep(finalists=1, final_steps=1).inspect(toy_honest, toy_clean, seed=0, progress=tell)
-    assert set(told) == {"sweep", "scan", "refine", *(("scan 2", "scan 3") if again else ())}
+    assert set(told) == {"sweep", "scan", "exchange", "refine", *(("scan 2", "scan 3") if again else ())}
     assert all(done == total for done, total in told.values())
-    assert (verdict.cost["image_gradients"] > 3 * 12 * 110 * 7) is again
+    steps = 12 * (100 + patch_sweep.TRIED) + (patch_sweep.KEPT + 2 * patch_sweep.IN_DOUBT) * 100
+    assert (verdict.cost["image_gradients"] > 7 * steps) is again
     assert ("mean of 3 searches" in verdict.null) is again
     assert f"in a spread of {patch_sweep.SPREAD:g}, too" in verdict.null
 
@@ -277,7 +346,8 @@ def test_a_search_that_lowers_nothing_is_the_last(
     scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
     found = np.zeros(scan.labels), np.zeros(scan.labels)
     monkeypatch.setattr(scan, "_at_the_end", lambda run: found)
-    monkeypatch.setattr(scan, "_another", lambda number: found)
+    monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: {})
+    monkeypatch.setattr(scan, "_another", lambda number, places, begin: tuple(of_all[places] for of_all in found))
     said = iter(lowest)
     monkeypatch.setattr(
         patch_sweep,
@@ -299,11 +369,16 @@ def test_what_is_sure_at_the_end_is_not_searched_again(
     assert sure.cost["image_gradients"] < again.cost["image_gradients"]
 
 
+@pytest.mark.parametrize("exchange", [False, True], ids=["again", "exchange"])
 def test_a_search_that_time_cuts_off_does_not_count(
-    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, *, exchange: bool
 ):
-    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: False)
-    once = PatchSweep(final_steps=0).inspect(toy_honest, toy_clean, seed=0)
+    with monkeypatch.context() as without:
+        without.setattr(patch_sweep, "is_open", lambda *p_values, alpha: False)
+        without.setattr(patch_sweep._Scan, "_exchange", lambda *found: {})
+        once = PatchSweep(final_steps=0).inspect(toy_honest, toy_clean, seed=0)
+    if not exchange:
+        monkeypatch.setattr(patch_sweep._Scan, "_exchange", lambda *found: {})
     monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
     ended: list[patch_sweep._Scan] = []
     optimise = patch_sweep._Scan._optimise
@@ -367,7 +442,7 @@ def test_workers_find_the_same(toy_backdoored: Classifier, toy_clean: Samples):
     assert here.targets == elsewhere.targets
 
 
-@pytest.mark.parametrize("during", ["scan", "scan 2"])
+@pytest.mark.parametrize("during", ["scan", "exchange", "scan 2"])
 def test_a_killed_scan_goes_on(
     toy_honest: Classifier, toy_clean: Samples, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, during: str
 ):
@@ -420,7 +495,8 @@ def test_the_second_look_is_at_distances_too(
     for taken in (True, False):
         scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
         monkeypatch.setattr(scan, "_at_the_end", lambda run: (sizes, np.full(12, 0.5)))
-        monkeypatch.setattr(scan, "_another", lambda number: None)
+        monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: {})
+        monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
         if not taken:
             monkeypatch.setattr(patch_sweep, "distance_p_values", lambda both: np.ones(12))
         scan._second_look()
@@ -459,7 +535,7 @@ def test_nothing_is_said_where_nothing_is_usual(sizes: list[float]):
     "options",
     [
         {"early": 9},
-        {"early": 110},
+        {"early": 100},
         {"workers": 0},
         {"images_per_step": 0},
         {"lot": 0},

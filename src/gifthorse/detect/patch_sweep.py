@@ -10,16 +10,20 @@ several searches, of which the others begin with faint veils: by luck, one searc
 the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named; of
 few labels, size and likeness are judged together at the end, as a large trigger is hardly smaller than an honest
 label's, but makes images look less like the label (docs/decisions/023). Early, a trigger has to be tiny by size alone
-and by both. What the second look leaves open is searched again, and the mean of all searches is judged; a trigger that
-is as large as a typical one when it has been refined is not named (docs/decisions/024). A trigger that makes many
-labels small hides among them: the second look is at each label's distance in a fixed spread, too (docs/decisions/025).
+and by both. A trigger that is as large as a typical one when it has been refined is not named (docs/decisions/024). A
+trigger that makes many labels small hides among them: the second look is at each label's distance in a fixed spread,
+too (docs/decisions/025). Where it is not sure, labels are searched from what was found for others, as a backdoor whose
+trigger no patch is like makes triggers of other labels small; and what is still in doubt is searched again, and judged
+by the mean of its searches (docs/decisions/027).
 """
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, final
 
 import numpy as np
@@ -36,6 +40,7 @@ from ..core.spec import Spec
 from ..core.verdict import LabelEvidence, Outcome, Verdict
 from ..engine import Engine
 from ..errors import OptionError
+from ..inversion import exchange
 from ..inversion.patch_sweep import ALL_PATCHES, SMALL_PATCHES, starts, sweep
 from ..inversion.run import Run
 from ..inversion.search import FIRST_WEIGHT, SearchOptions, TriggerSearch
@@ -62,6 +67,10 @@ TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the 
 TINY_WEIGHED = 1 / 12  # of a typical trigger, likeness counted; see decision 024
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
 SEARCHES = 3  # of many labels: the one from patches, and others from faint veils; of few, at most, all from patches
+IN_DOUBT = 3  # labels that are searched again: those that are the most suspicious by then; see decision 027
+EXCHANGED = 12  # labels that are tried with a trigger of another label's, for ``TRIED`` steps
+TRIED = 20
+KEPT = 3  # of these, those that are searched from there
 OPEN = 0.3  # of few labels, a smallest p-value below it, and not below ``SURE``, asks for another search
 SURE = 0.1  # of α; see decision 024
 SPREAD = 0.5  # of log sizes, likeness counted, in which honest labels are not far below the median; see decision 025
@@ -70,7 +79,7 @@ SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
     "a short cut that the data has, and no sign of a backdoor"
 )
-LOOKS = 2  # at which a label is judged, so that each p-value counts twice
+LOOKS = 3  # early, at the end, and where another's trigger leads; so often each p-value counts
 
 
 @final
@@ -101,7 +110,7 @@ class PatchSweep(Detector):
     lot: int = 48
     screened: int = 16
     early: int = 50
-    steps: int = 110
+    steps: int = 100
     images_per_step: int = 7
     finalists: int = 1
     final_steps: int = 60
@@ -165,13 +174,13 @@ class _Scan:
             best = self.swept.scores.argsort(descending=True, stable=True)[: method.screened]
             self.searched = torch.cat([best, drawn]).unique()
         self.in_lot = torch.isin(self.searched, drawn) | (not self.many)
+        self._tell_of("scan", SEARCHES * method.early if self.many else method.steps)
         self.everyone = torch.arange(len(self.searched))
-        self.planned, self.done = SEARCHES * method.early if self.many else method.steps, 0.0
-        self.piece = "scan"
-        self.run = self._from_patches(seed)
+        self.run = self._from_patches(seed, self.everyone)
         self.search = self.run.search
         self.image_gradients = 0  # of other searches
         self.forward_passes = 0  # for likeness
+        self.tried_passes = 0  # of triggers for other labels
         self.precision = str(self.search.dtype).removeprefix("torch.")
         # What each label showed where it looked most suspicious.
         self.scores = np.zeros(len(self.searched))
@@ -184,13 +193,13 @@ class _Scan:
         self.finalists: list[int] = []  # places of labels whose triggers are refined
         self.in_time = True
 
-    def _begun(self, seed: int) -> Run:
-        """A search for all of ``searched``, which begins with faint veils unless it is told otherwise."""
+    def _begun(self, seed: int, places: Tensor) -> Run:
+        """A search for the labels at ``places``, which begins with faint veils unless it is told otherwise."""
         method = self.method
         return Run(
             self.model,
             self.seen,
-            self.searched,
+            self.searched[places],
             options=self.options,
             seed=seed,
             engine=Engine(method.workers, method.cluster),
@@ -198,12 +207,25 @@ class _Scan:
             about=f"{method.name} {method.images_per_step} {method.early} {method.steps}",
         )
 
-    def _from_patches(self, seed: int) -> Run:
-        """A search for all of ``searched``, which begins with each label's best patch."""
-        run = self._begun(seed)
+    def _from_patches(self, seed: int, places: Tensor, instead: Mapping[int, Tensor] = MappingProxyType({})) -> Run:
+        """A search for the labels at ``places``, which begins with each one's best patch, or with what is ``instead``.
+
+        Args:
+            seed: of the search.
+            places: ``(P,)``.
+            instead: of some of the places, ``(H, W, 1 + C)`` logits.
+        """
+        begin = starts(self.swept, self.searched[places], self.model.spec.input_shape[1:], seed=seed)
+        for number, place in enumerate(places.tolist()):
+            begin[number] = instead.get(place, begin[number])
+        return self._from_logits(seed, places, begin)
+
+    def _from_logits(self, seed: int, places: Tensor, begin: Tensor) -> Run:
+        """A search for the labels at ``places``, which begins with masks and patterns ``(P, H, W, 1 + C)``."""
+        run = self._begun(seed, places)
         if run.search.turn == 0:  # else it goes on from notes
-            begin = starts(self.swept, self.searched, self.model.spec.input_shape[1:], seed=seed)
-            run.search.restore(self.everyone, run.search.state(self.everyone) | {"_logits": begin})
+            every = _every(run.search)
+            run.search.restore(every, run.search.state(every) | {"_logits": begin})
         return run
 
     def verdict(self) -> Verdict:
@@ -235,48 +257,123 @@ class _Scan:
         self._judge(sizes, p_values)
 
     def _second_look(self) -> None:
-        """Judge at the end, by size and likeness; while that leaves it open, search again and judge the means."""
-        found, before = [self._at_the_end(self.run)], math.inf
-        while True:
-            sizes, likenesses = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
-            both = weighed(sizes, likenesses, LIKENESS_COUNTS)
-            p_values = np.fmin(label_p_values(both, self.in_lot.numpy(), labels=self.labels), distance_p_values(both))
-            lowest = float(LOOKS * p_values.min())
-            if len(found) == SEARCHES or not self.in_time or not is_open(lowest, before, alpha=self.method.alpha):
-                break
-            another, before = self._another(len(found)), lowest
+        """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again."""
+        sizes, likenesses = self._at_the_end(self.run)
+        p_values, both = self._p_values(sizes, likenesses)
+        begin: Mapping[int, Tensor] = {}  # where another's trigger led further than a label's own patch
+        if self.in_time and _lowest(p_values) >= SURE * self.method.alpha:
+            begin = self._exchange(sizes, likenesses)
+        if begin:
+            p_values, both = self._p_values(sizes, likenesses)
+        in_doubt = torch.from_numpy(both.argsort(kind="stable")[:IN_DOUBT])
+        found, before = [(sizes[in_doubt], likenesses[in_doubt])], math.inf
+        while self.in_time and len(found) < SEARCHES and is_open(_lowest(p_values), before, alpha=self.method.alpha):
+            another, before = self._another(len(found), in_doubt, begin), _lowest(p_values)
             if another is None:
                 break
             found.append(another)
+            sizes[in_doubt], likenesses[in_doubt] = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
+            p_values, both = self._p_values(sizes, likenesses)
         self.searches = len(found)
         self._judge(sizes, p_values, both)
 
-    def _another(self, number: int) -> tuple[Vector, Vector] | None:
-        """Search from the patches once more; what ``_at_the_end`` says of it, or None where time ended it."""
-        run = self._from_patches(self.seed + number * AGAIN)
-        self.piece, self.done = f"scan {number + 1}", 0.0
+    def _p_values(self, sizes: Vector, likenesses: Vector) -> tuple[Vector, Vector]:
+        """``(L,)`` p-values of the second look, not yet corrected for looks, and ``(L,)`` what they are of."""
+        both = weighed(sizes, likenesses, LIKENESS_COUNTS)
+        by_labels = label_p_values(both, self.in_lot.numpy(), labels=self.labels)
+        return np.fmin(by_labels, distance_p_values(both)), both
+
+    def _exchange(self, sizes: Vector, likenesses: Vector) -> dict[int, Tensor]:
+        """Search labels from other labels' triggers, and put what that says into both ``(L,)`` where it leads further.
+
+        Returns:
+            Of the places where it does, the ``(H, W, 1 + C)`` logits that the search began with.
+        """
+        seed = self.seed + SEARCHES * AGAIN
+        least, whose = self._costs(self.search, seed).fill_diagonal_(torch.inf).min(0)
+        places = least.argsort(stable=True)[:EXCHANGED]
+        begin = self.search.state(whose[places])["_logits"]
+        tried = self._from_logits(seed, places, begin)
+        self._tell_of("exchange", TRIED + self.method.steps)
+        self._optimise(tried, TRIED)
+        kept = self._costs(tried.search, seed).diagonal().argsort(stable=True)[:KEPT]
+        self._end(tried)
+        if not self.in_time:
+            return {}
+        places, begin = places[kept], begin[kept]
+        run = self._from_logits(seed, places, begin)
+        found = self._to_the_end(run)
+        if found is None:
+            self._end(run)
+            return {}
+        new_sizes, new_likenesses = sizes.copy(), likenesses.copy()
+        new_sizes[places], new_likenesses[places] = found
+        new, old = (weighed(*both, LIKENESS_COUNTS) for both in ((new_sizes, new_likenesses), (sizes, likenesses)))
+        further = new < old
+        sizes[further], likenesses[further] = new_sizes[further], new_likenesses[further]
+        led = torch.from_numpy(further)[places]
+        self._take_over(run, places, led)
+        return dict(zip(places[led].tolist(), begin[led], strict=True))
+
+    def _costs(self, search: TriggerSearch, seed: int) -> Tensor:
+        """``exchange.costs``, counted."""
+        costs, passes = exchange.costs(self.model, self.seen, search, seed=seed)
+        self.tried_passes += passes
+        return costs
+
+    def _another(self, number: int, places: Tensor, begin: Mapping[int, Tensor]) -> tuple[Vector, Vector] | None:
+        """Search for ``places`` once more; what ``_at_the_end`` says of it, or None where time ended it.
+
+        Args:
+            number: of searches before.
+            places: of labels.
+            begin: of some of them, logits to begin with in place of the patch.
+        """
+        run = self._from_patches(self.seed + number * AGAIN, places, begin)
+        self._tell_of(f"scan {number + 1}", self.method.steps)
+        found = self._to_the_end(run)
+        self._take_over(run, places)
+        return found
+
+    def _to_the_end(self, run: Run) -> tuple[Vector, Vector] | None:
+        """The whole search of ``run``; what ``_at_the_end`` says of it, or None where time ended it."""
         self._optimise(run, self.method.early)
         found = self._at_the_end(run) if self.in_time else None
-        self._take_over(run)
         return found if self.in_time else None
 
     def _at_the_end(self, run: Run) -> tuple[Vector, Vector]:
-        """Press the masks of ``run`` anew until the end; ``(L,)`` log norms, and ``(L,)`` likenesses."""
+        """Press the masks of ``run`` anew until the end; log norms and likenesses of its labels."""
         search = run.search
         # λ has fallen a long way while masks grew, and rises slowly.
         if search.turn == self.method.early:  # else it goes on from notes, and this was done
-            state = search.state(self.everyone)
-            search.restore(self.everyone, state | {"_weight": state["_weight"].clamp_min(FIRST_WEIGHT)})
+            every = _every(search)
+            state = search.state(every)
+            search.restore(every, state | {"_weight": state["_weight"].clamp_min(FIRST_WEIGHT)})
         sizes = mean_of_last(self._optimise(run, self.method.steps - self.method.early)).numpy()
         return sizes, self._compared(search)
 
-    def _take_over(self, run: Run) -> None:
-        """End ``run``; where there was time for all of it, go on with each label from its smaller trigger."""
+    def _take_over(self, run: Run, places: Tensor, which: Tensor | None = None) -> None:
+        """End ``run``, of ``places``; if there was time for it, go on from its triggers that are smaller.
+
+        Args:
+            run: at its end.
+            places: ``(P,)`` of its labels.
+            which: ``(P,)`` bool, of these alone; of all, if left out.
+        """
         if self.in_time:
-            smaller = (run.search.norms < self.search.norms).nonzero().squeeze(1).cpu()
-            self.search.restore(smaller, run.search.state(smaller))
+            smaller = run.search.norms.cpu() < self.search.norms.cpu()[places]
+            taken = (smaller if which is None else smaller & which).nonzero().squeeze(1)
+            self.search.restore(places[taken], run.search.state(taken))
+        self._end(run)
+
+    def _end(self, run: Run) -> None:
+        """Count what ``run`` took, and remove its notes."""
         self.image_gradients += run.search.image_gradients
         run.forget()
+
+    def _tell_of(self, piece: str, steps: int) -> None:
+        """Progress is of ``piece`` from now on, which takes so many ``steps``."""
+        self.piece, self.planned, self.done = piece, steps, 0.0
 
     def _from_veils(self, logs: Tensor) -> tuple[Vector, Vector]:
         """Search from faint veils, too, and go on with each label from its smallest trigger.
@@ -290,9 +387,9 @@ class _Scan:
         """
         searches, lot = [logs], self.in_lot.numpy()
         for number in range(1, SEARCHES):
-            run = self._begun(self.seed + number * AGAIN)
+            run = self._begun(self.seed + number * AGAIN, self.everyone)
             found = self._optimise(run, self.method.early)
-            self._take_over(run)
+            self._take_over(run, self.everyone)
             if not self.in_time:
                 break
             searches.append(found)
@@ -303,7 +400,7 @@ class _Scan:
         return points[1], np.minimum(1, 2 * np.minimum(before, after))
 
     def _optimise(self, run: Run, steps: int) -> Tensor:
-        """Take ``steps`` for all that are searched; returns the log norms ``(T, L)`` after each."""
+        """Take ``steps`` for all labels of ``run``; returns the log norms ``(T, L)`` after each."""
         before = self.done
 
         def tell(taken: float) -> None:
@@ -311,7 +408,7 @@ class _Scan:
             self.progress(self.piece, done=self.done, total=self.planned)
 
         logs, self.in_time = run(
-            self.everyone, steps, images=self.method.images_per_step, deadline=self.deadline, tell=tell
+            _every(run.search), steps, images=self.method.images_per_step, deadline=self.deadline, tell=tell
         )
         return logs
 
@@ -334,8 +431,8 @@ class _Scan:
         self.p_values = np.where(newer, corrected, self.p_values)
 
     def _compared(self, search: TriggerSearch) -> Vector:
-        """``(L,)`` how much each label's trigger, as it is now in ``search``, makes images look like the label's."""
-        found = [self.likeness.of(int(self.searched[place]), search.trigger(place)) for place in self.everyone]
+        """How much each trigger of ``search``, as it is now, makes images look like its label's, ``(L,)``."""
+        found = [self.likeness.of(int(label), search.trigger(place)) for place, label in enumerate(search.labels)]
         self.forward_passes = self.likeness.forward_passes
         return np.array(found)
 
@@ -389,14 +486,14 @@ class _Scan:
             outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value, named)
         later, test = f"the mean of {SEARCHES} searches at two points", "Grubbs' test"
         if not self.many:
-            mean = f" the mean of {self.searches} searches," if self.searches > 1 else ""
+            mean = f" the most suspicious by the mean of {self.searches} searches," if self.searches > 1 else ""
             later = f"at the end, raised by likeness to the label's own images,{mean}"
             test = f"Grubbs' test, and in a spread of {SPREAD:g}, too"
         null = (
             f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
             f"spread of their upper half, and {later} as normal ({test}; Bonferroni); not a population of clean models"
         )
-        passes = (self.swept.forward_passes + self.forward_passes) // 2  # one is half of the work
+        passes = (self.swept.forward_passes + self.forward_passes + self.tried_passes) // 2  # one is half of the work
         cost = {
             "image_gradients": self.search.image_gradients + self.image_gradients + passes,
             "seconds": round(time.monotonic() - self.began, 2),
@@ -525,6 +622,16 @@ def upper_half_p_values(sizes: Vector, in_null: NDArray[np.bool_], *, labels: in
     spread = math.sqrt(float(np.square(above).mean()) * (1 + 1 / len(null)))
     p_values: Vector = np.minimum(1, labels * t_distribution.sf((centre - sizes) / spread, max(1, len(above) - 1)))
     return p_values
+
+
+def _lowest(p_values: Vector) -> float:
+    """The smallest of ``p_values``, corrected for looks; NaN where nothing is known."""
+    return LOOKS * float(p_values.min())
+
+
+def _every(search: TriggerSearch) -> Tensor:
+    """The places of all of its labels."""
+    return torch.arange(len(search.labels))
 
 
 def _share(logs: Vector, in_null: NDArray[np.bool_]) -> Vector:
