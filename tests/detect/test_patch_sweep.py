@@ -211,7 +211,7 @@ def test_what_is_open_at_the_end_is_searched_again(
     scan = patch_sweep._Scan(method, toy_honest, toy_clean, 0, silent)
     judged: list[Any] = []
     monkeypatch.setattr(scan, "_judge", lambda sizes, p_values, both: judged.append((sizes, both)))
-    monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: {})
+    monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: None)
     scan._optimise(scan.run, method.early)
     scan._second_look()
     first = scan._from_patches(0, scan.everyone)
@@ -254,7 +254,9 @@ def test_a_label_is_searched_from_another_s_trigger_that_lies_where_its_own_does
     scan.search.restore(torch.tensor([other, target]), state)
     sizes[target] = sizes[large]
     spent = scan.search.image_gradients
-    further = scan._exchange(sizes, likenesses)
+    tries, further = scan._exchange(sizes, likenesses)
+    assert all(tries[place] == patch_sweep.TRIES for place in further)
+    assert (tries == patch_sweep.TRIES).sum() == patch_sweep.KEPT
     assert further[target].equal(state["_logits"][0])
     assert sizes[target] == pytest.approx(found, abs=0.5)
     assert float(scan.search.norms[target].log()) == pytest.approx(found, abs=0.5)
@@ -274,9 +276,25 @@ def test_where_no_other_s_trigger_leads_further_all_stays(toy_honest: Classifier
     scan, sizes, likenesses = at_the_end(toy_honest, toy_clean)
     sizes -= 10.0
     before, norms = sizes.copy(), scan.search.norms.clone()
-    assert scan._exchange(sizes, likenesses) == {}
+    tries, further = scan._exchange(sizes, likenesses)
+    assert further == {}
+    assert (tries == patch_sweep.TRIES).sum() == patch_sweep.KEPT, "they had a second one, too"
     assert sizes.tolist() == before.tolist()
     assert scan.search.norms.tolist() == norms.tolist()
+
+
+def test_the_better_of_two_tries_counts_as_two(toy_honest: Classifier, toy_clean: Samples):
+    scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+    sizes = np.array([3.0, 3.5, *np.linspace(4.5, 5.5, 10)])
+    tries = np.ones(12)
+    once, both = scan._p_values(sizes, np.zeros(12), tries)
+    tries[1] = patch_sweep.TRIES
+    twice, _ = scan._p_values(sizes, np.zeros(12), tries)
+    assert both.tolist() == sizes.tolist()
+    assert 0 < twice[1] < 1
+    assert twice[1] == pytest.approx(2 * once[1])
+    assert twice[0] == once[0]
+    assert twice.max() <= 1
 
 
 def test_where_the_end_is_sure_no_other_s_trigger_is_tried(
@@ -286,10 +304,10 @@ def test_where_the_end_is_sure_no_other_s_trigger_is_tried(
     for lowest in (0.0009, 0.0011, math.nan):
         scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
         monkeypatch.setattr(scan, "_at_the_end", lambda run: (np.zeros(12), np.zeros(12)))
-        monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: tried.append(True) or {})
+        monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: tried.append(True))
         monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
         p_values = np.full(12, lowest / patch_sweep.LOOKS)
-        monkeypatch.setattr(scan, "_p_values", lambda sizes, likenesses, found=p_values: (found, sizes))
+        monkeypatch.setattr(scan, "_p_values", lambda sizes, *_, found=p_values: (found, sizes))
         tried.append(False)
         scan._second_look()
     assert tried == [False, False, True, False]
@@ -346,7 +364,7 @@ def test_a_search_that_lowers_nothing_is_the_last(
     scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
     found = np.zeros(scan.labels), np.zeros(scan.labels)
     monkeypatch.setattr(scan, "_at_the_end", lambda run: found)
-    monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: {})
+    monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: None)
     monkeypatch.setattr(scan, "_another", lambda number, places, begin: tuple(of_all[places] for of_all in found))
     said = iter(lowest)
     monkeypatch.setattr(
@@ -375,10 +393,10 @@ def test_a_search_that_time_cuts_off_does_not_count(
 ):
     with monkeypatch.context() as without:
         without.setattr(patch_sweep, "is_open", lambda *p_values, alpha: False)
-        without.setattr(patch_sweep._Scan, "_exchange", lambda *found: {})
+        without.setattr(patch_sweep._Scan, "_exchange", lambda *found: None)
         once = PatchSweep(final_steps=0).inspect(toy_honest, toy_clean, seed=0)
     if not exchange:
-        monkeypatch.setattr(patch_sweep._Scan, "_exchange", lambda *found: {})
+        monkeypatch.setattr(patch_sweep._Scan, "_exchange", lambda *found: None)
     monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
     ended: list[patch_sweep._Scan] = []
     optimise = patch_sweep._Scan._optimise
@@ -495,7 +513,7 @@ def test_the_second_look_is_at_distances_too(
     for taken in (True, False):
         scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
         monkeypatch.setattr(scan, "_at_the_end", lambda run: (sizes, np.full(12, 0.5)))
-        monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: {})
+        monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: None)
         monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
         if not taken:
             monkeypatch.setattr(patch_sweep, "distance_p_values", lambda both: np.ones(12))

@@ -79,7 +79,8 @@ SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
     "a short cut that the data has, and no sign of a backdoor"
 )
-LOOKS = 3  # early, at the end, and where another's trigger leads; so often each p-value counts
+LOOKS = 2  # at which a label is judged, so that each p-value counts twice
+TRIES = 2  # at the second look, of labels that are searched from another's trigger, too: theirs count so often again
 
 
 @final
@@ -259,12 +260,12 @@ class _Scan:
     def _second_look(self) -> None:
         """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again."""
         sizes, likenesses = self._at_the_end(self.run)
-        p_values, both = self._p_values(sizes, likenesses)
-        begin: Mapping[int, Tensor] = {}  # where another's trigger led further than a label's own patch
-        if self.in_time and _lowest(p_values) >= SURE * self.method.alpha:
-            begin = self._exchange(sizes, likenesses)
-        if begin:
-            p_values, both = self._p_values(sizes, likenesses)
+        tries, begin = np.ones(len(sizes)), dict[int, Tensor]()
+        p_values, both = self._p_values(sizes, likenesses, tries)
+        sure = not _lowest(p_values) >= SURE * self.method.alpha  # or nothing can be said
+        if self.in_time and not sure and (exchanged := self._exchange(sizes, likenesses)):
+            tries, begin = exchanged
+            p_values, both = self._p_values(sizes, likenesses, tries)
         in_doubt = torch.from_numpy(both.argsort(kind="stable")[:IN_DOUBT])
         found, before = [(sizes[in_doubt], likenesses[in_doubt])], math.inf
         while self.in_time and len(found) < SEARCHES and is_open(_lowest(p_values), before, alpha=self.method.alpha):
@@ -273,21 +274,22 @@ class _Scan:
                 break
             found.append(another)
             sizes[in_doubt], likenesses[in_doubt] = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
-            p_values, both = self._p_values(sizes, likenesses)
+            p_values, both = self._p_values(sizes, likenesses, tries)
         self.searches = len(found)
         self._judge(sizes, p_values, both)
 
-    def _p_values(self, sizes: Vector, likenesses: Vector) -> tuple[Vector, Vector]:
-        """``(L,)`` p-values of the second look, not yet corrected for looks, and ``(L,)`` what they are of."""
+    def _p_values(self, sizes: Vector, likenesses: Vector, tries: Vector) -> tuple[Vector, Vector]:
+        """``(L,)`` p-values of the second look, corrected for tries but not for looks; ``(L,)`` what they are of."""
         both = weighed(sizes, likenesses, LIKENESS_COUNTS)
         by_labels = label_p_values(both, self.in_lot.numpy(), labels=self.labels)
-        return np.fmin(by_labels, distance_p_values(both)), both
+        return np.minimum(1, tries * np.fmin(by_labels, distance_p_values(both))), both
 
-    def _exchange(self, sizes: Vector, likenesses: Vector) -> dict[int, Tensor]:
+    def _exchange(self, sizes: Vector, likenesses: Vector) -> tuple[Vector, dict[int, Tensor]] | None:
         """Search labels from other labels' triggers, and put what that says into both ``(L,)`` where it leads further.
 
         Returns:
-            Of the places where it does, the ``(H, W, 1 + C)`` logits that the search began with.
+            ``(L,)`` how many tries each label has had; and of the places where it led further, the ``(H, W, 1 + C)``
+            logits that the search began with. None where time ended it.
         """
         seed = self.seed + SEARCHES * AGAIN
         least, whose = self._costs(self.search, seed).fill_diagonal_(torch.inf).min(0)
@@ -299,13 +301,15 @@ class _Scan:
         kept = self._costs(tried.search, seed).diagonal().argsort(stable=True)[:KEPT]
         self._end(tried)
         if not self.in_time:
-            return {}
+            return None
         places, begin = places[kept], begin[kept]
         run = self._from_logits(seed, places, begin)
         found = self._to_the_end(run)
         if found is None:
             self._end(run)
-            return {}
+            return None
+        tries = np.ones(len(sizes))
+        tries[places] = TRIES
         new_sizes, new_likenesses = sizes.copy(), likenesses.copy()
         new_sizes[places], new_likenesses[places] = found
         new, old = (weighed(*both, LIKENESS_COUNTS) for both in ((new_sizes, new_likenesses), (sizes, likenesses)))
@@ -313,7 +317,7 @@ class _Scan:
         sizes[further], likenesses[further] = new_sizes[further], new_likenesses[further]
         led = torch.from_numpy(further)[places]
         self._take_over(run, places, led)
-        return dict(zip(places[led].tolist(), begin[led], strict=True))
+        return tries, dict(zip(places[led].tolist(), begin[led], strict=True))
 
     def _costs(self, search: TriggerSearch, seed: int) -> Tensor:
         """``exchange.costs``, counted."""
