@@ -2,7 +2,8 @@
 
     python experiments/patch_sweep.py --data-root DATA --work FOLDER [--only mnist gtsrb faces …]
 
-And on ten others of each, and on ten more, by the same recipes, but from other seeds and for other labels.
+And on ten others of each, on ten more, and on the last ten, by the same recipes, but from other seeds and for other
+labels.
 
 What is finished is kept in FOLDER. What neural-cleanse and the paper's rule made of the same models is in
 docs/results/neural_cleanse.json, which this reads. The results go to docs/results.
@@ -31,8 +32,8 @@ from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 
 USES = ("arch/deepid.py", "arch/gtsrb.py", "arch/mnist.py")
-# Later than the seeds of the population by these; 7 times either is no multiple of any number of labels.
-LATER = {"others": 41, "more": 82}
+# Later than the seeds of the population by these; 7 times any is no multiple of any number of labels.
+LATER = {"others": 41, "more": 82, "last": 123}
 CLEAN_SHARE = {"mnist": 0.1, "gtsrb": 0.1, "faces": 0.4}  # of the training data, as in neural_cleanse.py
 
 

@@ -18,6 +18,9 @@ SETS = {
     "mnist-more": "MNIST, ten more",
     "gtsrb-more": "GTSRB, ten more",
     "faces-more": "faces, ten more",
+    "mnist-last": "MNIST, last ten",
+    "gtsrb-last": "GTSRB, last ten",
+    "faces-last": "faces, last ten",
 }
 METHODS = ("the paper's rule", "neural-cleanse", "patch-sweep")
 INDEX = 2.0  # above it the paper calls a label infected
@@ -34,15 +37,16 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         f"Made by `python experiments/patch_sweep.py {asked}`; all numbers are in `patch_sweep.json`. The models, "
         "clean samples and seeds are those of [neural_cleanse](neural_cleanse.md), from which the rows of "
         "`neural-cleanse` and of the paper's rule (an anomaly index above 2) are; the models are trained again by the "
-        "same recipes. The *ten others* and the *ten more* are by the same recipes, too, from other seeds and for "
-        "other labels. The method was made on networks that are none of these; it was changed after the first thirty "
+        "same recipes. The *ten others*, the *ten more* and the *last ten* are by the same recipes, too, from other "
+        "seeds and for other labels. The method was made on networks that are none of these; it was changed after the first thirty "
         "had been seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and twice more when the "
         "ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
         "[024](../decisions/024-open-is-searched-again.md)). The ten others of MNIST and of GTSRB were made after "
         "that, and prompted one more change ([025](../decisions/025-distance-in-a-fixed-spread.md)). The ten more were "
         "scanned after that, seven of ten were named on GTSRB, ten of ten on the others, and that noise fared worst "
         "prompted the last change ([027](../decisions/027-from-another-s-trigger.md)), which was made on networks that "
-        "are none of the others or the more. *Named*: the attacker's "
+        "are none of the others or the more, and changed once when these had been scanned. The last ten were made and "
+        "scanned after that. *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",
         "",
