@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from gifthorse.core.attack import Implant
 from gifthorse.core.data import Samples
@@ -15,9 +14,9 @@ from gifthorse.core.progress import silent
 from gifthorse.core.verdict import Outcome
 from gifthorse.data import load_samples
 from gifthorse.detect import patch_sweep
+from gifthorse.detect.distances import SPREAD
 from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, weighed
-from gifthorse.detect.outliers import label_p_values
-from gifthorse.detect.patch_sweep import PatchSweep, distance_p_values, upper_half_p_values
+from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.errors import OptionError
 from gifthorse.load import load_model
 
@@ -329,7 +328,7 @@ def test_more_searches_are_told_of_and_paid_for(
     steps = 12 * (100 + patch_sweep.TRIED) + (patch_sweep.KEPT + 2 * patch_sweep.IN_DOUBT) * 100
     assert (verdict.cost["image_gradients"] > 7 * steps) is again
     assert ("mean of 3 searches" in verdict.null) is again
-    assert f"in a spread of {patch_sweep.SPREAD:g}, too" in verdict.null
+    assert f"in a spread of {SPREAD:g}, too" in verdict.null
 
 
 @pytest.mark.parametrize(
@@ -484,26 +483,6 @@ def test_a_killed_scan_goes_on(
     assert not list(tmp_path.iterdir())
 
 
-def test_distance_by_hand():
-    sizes = np.array([2.0, 5.0, 5.2, 4.8, 5.4, 4.9, 5.6])
-    by_hand = 7 * stats.t.sf((5.0 - 2.0) / patch_sweep.SPREAD, 5)
-    found = distance_p_values(sizes)
-    assert found[0] == pytest.approx(by_hand)
-    assert found[0] < 0.01
-    assert found[6] == 1
-    assert np.isnan(distance_p_values(sizes[:5])).all()
-
-
-def test_a_label_among_many_small_ones_is_far_from_the_median():
-    honest = np.linspace(4.0, 6.0, 43)
-    small = honest.copy()
-    small[:10] -= np.linspace(2.0, 0.5, 10)
-    every = np.ones(43, bool)
-    assert label_p_values(small, every, labels=43).min() > 0.05
-    assert distance_p_values(small)[0] < 0.001
-    assert distance_p_values(honest).min() > 0.1
-
-
 def test_the_second_look_is_at_distances_too(
     toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
@@ -520,33 +499,6 @@ def test_the_second_look_is_at_distances_too(
         scan._second_look()
         found[taken] = scan._suspects()
     assert found == {True: [3, 4, 5], False: []}
-
-
-def test_a_spread_from_the_upper_half_by_hand():
-    sizes = np.array([0.0, 1.0, 5.0, 5.2, 4.8, 5.4, 4.9, 5.6, 5.1])
-    null = np.ones(9, bool)
-    null[0] = False
-    above = np.array([5.2, 5.4, 5.6, 5.1]) - 5.05  # the median of the eight is between 5.0 and 5.1
-    spread = math.sqrt((above**2).mean() * (1 + 1 / 8))
-    by_hand = 20 * stats.t.sf((5.05 - 0.0) / spread, 3)
-    found = upper_half_p_values(sizes, null, labels=20)
-    assert found[0] == pytest.approx(min(1, by_hand))
-    assert found[7] == 1
-    assert found.argmin() == 0
-
-
-def test_small_labels_do_not_widen_it():
-    honest = np.array([5.0, 5.2, 4.8, 5.4, 4.9, 5.6, 5.1, 5.3, 4.7, 5.5])
-    one, several = honest.copy(), honest.copy()
-    one[0], several[[0, 2, 8]] = 1.0, 1.0
-    every = np.ones(10, bool)
-    first, second = (upper_half_p_values(sizes, every, labels=10)[0] for sizes in (one, several))
-    assert max(first, second) < 0.01
-
-
-@pytest.mark.parametrize("sizes", [[1.0, 2, 3, 4], [2.0] * 9])
-def test_nothing_is_said_where_nothing_is_usual(sizes: list[float]):
-    assert np.isnan(upper_half_p_values(np.array(sizes), np.ones(len(sizes), bool), labels=10)).all()
 
 
 @pytest.mark.parametrize(

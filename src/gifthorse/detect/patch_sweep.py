@@ -29,7 +29,6 @@ from typing import ClassVar, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as t_distribution
 from torch import Tensor
 
 from ..core.data import Samples, concatenate
@@ -45,6 +44,7 @@ from ..inversion.patch_sweep import ALL_PATCHES, SMALL_PATCHES, starts, sweep
 from ..inversion.run import Run
 from ..inversion.search import FIRST_WEIGHT, SearchOptions, TriggerSearch
 from ..metrics import clopper_pearson
+from .distances import SPREAD, distance_p_values, upper_half_p_values
 from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
 from .likeness import HIGHEST_LINE, Likeness, line, no_short_cuts, weighed
 from .neural_cleanse import (
@@ -60,7 +60,7 @@ from .neural_cleanse import (
     steps_before_the_fall,
 )
 from .obstacles import obstacle
-from .outliers import FEWEST_NULL, Vector, anomaly_indices, label_p_values
+from .outliers import Vector, anomaly_indices, label_p_values
 
 LIKENESS_COUNTS = 2.0  # a likeness of 1 counts as a trigger e² times as large
 TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the end; see decision 021
@@ -73,7 +73,6 @@ TRIED = 20
 KEPT = 3  # of these, those that are searched from there
 OPEN = 0.3  # of few labels, a smallest p-value below it, and not below ``SURE``, asks for another search
 SURE = 0.1  # of α; see decision 024
-SPREAD = 0.5  # of log sizes, likeness counted, in which honest labels are not far below the median; see decision 025
 GROWS = 1.4  # by which the refinement makes an honest label's trigger larger
 SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
@@ -580,52 +579,6 @@ def is_open(p_value: float, before: float, *, alpha: float) -> bool:
         alpha: a p-value below it is a backdoor.
     """
     return SURE * alpha <= p_value < max(alpha, min(OPEN, before))
-
-
-def distance_p_values(sizes: Vector) -> Vector:
-    """p-value of each label for being so far below the median, in a spread that is not the labels' own.
-
-    A trigger that makes many labels small widens the spread that they are judged in, so that none of them is far out;
-    but it takes them further from the median than an honest model's labels are. Where labels spread less than
-    ``SPREAD``, Grubbs' test says more. Distances are taken to follow Student's t, as there.
-
-    Args:
-        sizes: ``(L,)`` log norms of all labels, likeness counted.
-
-    Returns:
-        ``(L,)`` p-values in [0, 1], multiplied by the number of labels; NaN where there are too few.
-    """
-    labels = len(sizes)
-    if labels <= FEWEST_NULL:
-        return np.full(labels, np.nan)
-    p_values: Vector = np.minimum(1, labels * t_distribution.sf((np.median(sizes) - sizes) / SPREAD, labels - 2))
-    return p_values
-
-
-def upper_half_p_values(sizes: Vector, in_null: NDArray[np.bool_], *, labels: int) -> Vector:
-    """p-value of each label for being lower than the lowest label of an honest model would be, early in the search.
-
-    A trigger that makes one label smaller often makes others smaller with it, which would widen a spread that they
-    count in. So the spread is that of the labels above the median, mirrored, which nothing small is among; distances
-    below the median in that spread follow Student's t, as in Grubbs' test. Each p-value is multiplied by the number of
-    labels.
-
-    Args:
-        sizes: ``(L,)`` log norms.
-        in_null: ``(L,)`` bool, the labels that are the null.
-        labels: how many labels the model has.
-
-    Returns:
-        ``(L,)`` p-values in [0, 1]; NaN where the null is too short or does not spread.
-    """
-    null = sizes[in_null]
-    centre = float(np.median(null))
-    above = null[null > centre] - centre
-    if len(null) < FEWEST_NULL or not len(above):
-        return np.full(len(sizes), np.nan)
-    spread = math.sqrt(float(np.square(above).mean()) * (1 + 1 / len(null)))
-    p_values: Vector = np.minimum(1, labels * t_distribution.sf((centre - sizes) / spread, max(1, len(above) - 1)))
-    return p_values
 
 
 def _lowest(p_values: Vector) -> float:
