@@ -21,6 +21,9 @@ SETS = {
     "mnist-last": "MNIST, last ten",
     "gtsrb-last": "GTSRB, last ten",
     "faces-last": "faces, last ten",
+    "mnist-after": "MNIST, ten after",
+    "gtsrb-after": "GTSRB, ten after",
+    "faces-after": "faces, ten after",
 }
 METHODS = ("the paper's rule", "neural-cleanse", "patch-sweep")
 INDEX = 2.0  # above it the paper calls a label infected
@@ -37,16 +40,19 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         f"Made by `python experiments/patch_sweep.py {asked}`; all numbers are in `patch_sweep.json`. The models, "
         "clean samples and seeds are those of [neural_cleanse](neural_cleanse.md), from which the rows of "
         "`neural-cleanse` and of the paper's rule (an anomaly index above 2) are; the models are trained again by the "
-        "same recipes. The *ten others*, the *ten more* and the *last ten* are by the same recipes, too, from other "
-        "seeds and for other labels. The method was made on networks that are none of these; it was changed after the "
-        "first thirty had been seen, and before there were others ([021](../decisions/021-patch-sweep.md)), and twice "
+        "same recipes. The *ten others*, the *ten more*, the *last ten* and the *ten after* are by the same recipes, "
+        "too, from other seeds and for other labels. The method was made on networks that are none of these; it was "
+        "changed after the first thirty had been seen, and before there were others "
+        "([021](../decisions/021-patch-sweep.md)), and twice "
         "more when the ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
         "[024](../decisions/024-open-is-searched-again.md)). The ten others of MNIST and of GTSRB were made after "
         "that, and prompted one more change ([025](../decisions/025-distance-in-a-fixed-spread.md)). The ten more were "
         "scanned after that, seven of ten were named on GTSRB, ten of ten on the others, and that noise fared worst "
-        "prompted the last change ([027](../decisions/027-from-another-s-trigger.md)), which was made on networks that "
-        "are none of the others or the more, and changed once when these had been scanned. The last ten were made and "
-        "scanned after that. *Named*: the attacker's "
+        "prompted a change ([027](../decisions/027-from-another-s-trigger.md)), which was made on networks that are "
+        "none of the others or the more, and changed once when these had been scanned. The last ten were scanned after "
+        "that, and that one of their twins was accused prompted the last change "
+        "([028](../decisions/028-the-end-alone-decides.md)), which was made on networks that are none of these, but "
+        "for that twin. The ten after were made before that, and scanned once it was done. *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",
         "",
@@ -93,12 +99,12 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
     lines += [
         "",
         "Named: in the order in which they are said. p: of the target, and of the twin's most suspicious label (bold "
-        "where it is called backdoored); early it is of size alone, at the end of size and likeness together, of the "
-        "mean of up to three searches of the most suspicious labels where one left it open. "
+        "where it is called backdoored), of size and likeness together, and of the mean of up to three searches of the "
+        "most suspicious labels where one left it open. "
         "Likeness: how much images with the recovered trigger look, to the network, like the label's own: below the "
         "median of the model's labels a trigger shows a backdoor, and where one does, all that stand out and are below "
-        "0.7 are named; early, only what is tiny with likeness counted stands out. A dash where it is not known, for "
-        "want of clean images of the label, or not among the first three.",
+        "0.7 are named. A dash where it is not known, for want of clean images of the label, or not among the first "
+        "three.",
         "",
     ]
     return "\n".join(lines)

@@ -7,24 +7,17 @@ it writes the results.
 """
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import population
 import record
-from rich.console import Console
+from patch_scans import SHOWN, USES, implant_of, scanned
 
-from gifthorse.core.data import Samples
-from gifthorse.detect.patch_sweep import PatchSweep
-from gifthorse.load import load_model
 from gifthorse.redteam import zoo
 from gifthorse.redteam.make import load_splits
 
-USES = ("arch/deepid.py", "arch/gtsrb.py", "arch/mnist.py")
-SHOWN = {"mnist": "MNIST", "gtsrb": "GTSRB", "faces": "faces"}
-CLEAN_SHARE = {"mnist": 0.1, "gtsrb": 0.1, "faces": 0.4}  # of the training data, as in neural_cleanse.py
 NUMBERS = (0, 6, 8)  # of the population: a white square, noise, a checkerboard
 SEEDS = range(500, 505)
 
@@ -43,36 +36,27 @@ def main() -> None:
         zoo.build(recipes, folder, load=partial(load_splits, root=chosen.data_root))
         train, _ = load_splits(recipes[0], root=chosen.data_root)
         for recipe in recipes:
-            (implant,) = json.loads((folder / recipe.name / "backdoor.json").read_text("utf-8"))["implants"]
+            implant = implant_of(folder / recipe.name)
             for kind in ("backdoored", "honest"):
-                path = folder / recipe.name / f"{kind}.safetensors"
-                what = {"name": recipe.name, "data": data, "kind": kind, "trigger": implant["trigger"]["name"]}
-                what["target"] = implant["label_map"]["options"]["target"]
-                scans = [scanned(f"{recipe.name}-{kind}", path, train, seed, chosen.work / "rows") for seed in SEEDS]
-                rows.append({**what, "scans": scans})
+                scan = partial(
+                    scanned,
+                    f"{recipe.name}-{kind}",
+                    folder / recipe.name / f"{kind}.safetensors",
+                    train=train,
+                    work=chosen.work / "rows",
+                )
+                rows.append(
+                    {
+                        "name": recipe.name,
+                        "data": data,
+                        "kind": kind,
+                        "trigger": implant["trigger"]["name"],
+                        "target": implant["label_map"]["options"]["target"],
+                        "scans": [scan(seed=seed) for seed in SEEDS],
+                    }
+                )
     if not chosen.only:
         record.write("repeated_scans", Path(__file__), rows, page(rows), uses=USES, arguments="--work FOLDER")
-
-
-def scanned(name: str, path: Path, train: Samples, seed: int, work: Path) -> dict[str, Any]:
-    """What one scan says, of clean samples drawn by ``seed`` and with that seed."""
-    code = record.fingerprint(record.VETTING, Path(__file__), USES)[:16]
-    finished = work / f"{name}-{seed}-{code}.json"
-    if not finished.exists():
-        clean = train.take(int(CLEAN_SHARE[name.partition("-")[0]] * len(train)), seed=seed)
-        verdict = PatchSweep().inspect(load_model(path), clean, seed=seed)
-        values = {
-            "seed": seed,
-            "outcome": verdict.outcome,
-            "p_value": verdict.p_value,
-            "targets": verdict.targets,
-            "cost": verdict.cost,
-            "clean_samples": len(clean),
-        }
-        finished.parent.mkdir(parents=True, exist_ok=True)
-        finished.write_text(json.dumps(values))
-        Console().print(f"{name} {seed} done")
-    return dict(json.loads(finished.read_text()))
 
 
 def page(rows: list[dict[str, Any]]) -> str:
@@ -108,11 +92,13 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
             kind: [one for one in rows if (one["data"], one["kind"]) == (data, kind)]
             for kind in ("backdoored", "honest")
         }
-        named = [scan["targets"][:1] == [one["target"]] for one in of["backdoored"] for scan in one["scans"]]
+        scans = [(one["target"], scan["targets"]) for one in of["backdoored"] for scan in one["scans"]]
         accused = [bool(scan["targets"]) for one in of["honest"] for scan in one["scans"]]
         lines.append(
-            f"- {shown}: the target is named first in {sum(named)} of {len(named)} scans of backdoored networks, and "
-            f"{sum(accused)} of {len(accused)} scans of honest ones accuse."
+            f"- {shown}: a backdoor is found in {sum(bool(named) for _, named in scans)} of {len(scans)} scans of "
+            f"backdoored networks, the target named in {sum(target in named for target, named in scans)}, and as the "
+            f"first in {sum(named[:1] == [target] for target, named in scans)}; {sum(accused)} of {len(accused)} scans "
+            "of honest ones accuse."
         )
     return lines
 

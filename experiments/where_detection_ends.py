@@ -16,22 +16,16 @@ from typing import Any
 
 import population
 import record
-from rich.console import Console
+from patch_scans import SHOWN, USES, scanned
 
 from gifthorse.attacks.badnets import BadNets
-from gifthorse.core.data import Samples
-from gifthorse.detect.patch_sweep import PatchSweep
-from gifthorse.load import load_model
 from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 from gifthorse.triggers.patch import Patch
 
-USES = ("arch/deepid.py", "arch/gtsrb.py", "arch/mnist.py")
-SHOWN = {"mnist": "MNIST", "gtsrb": "GTSRB", "faces": "faces"}
 FEWER = {"mnist": (), "gtsrb": (4,), "faces": (2,)}  # infected labels than figure 15 has
 MORE_SIZES = {"mnist": (), "gtsrb": (4, 11, 16), "faces": ()}  # than figures 12 and 13 have
 IMAGE = {"mnist": 28 * 28, "gtsrb": 32 * 32, "faces": 55 * 47}  # pixels
-CLEAN_SHARE = {"mnist": 0.1, "gtsrb": 0.1, "faces": 0.4}  # of the training data, as in neural_cleanse.py
 
 
 def main() -> None:
@@ -47,8 +41,7 @@ def main() -> None:
         folder = chosen.work / "models" / data
         zoo.build(made, folder, load=partial(load_splits, root=chosen.data_root))
         train, _ = load_splits(made[0], root=chosen.data_root)
-        clean = train.take(int(CLEAN_SHARE[data] * len(train)), seed=made[0].seed)
-        scan = partial(scanned, clean=clean, seed=made[0].seed, work=chosen.work / "rows")
+        scan = partial(scanned, train=train, seed=made[0].seed, work=chosen.work / "rows")
         twin = scan(f"{data}-twin", folder / made[0].name / "honest.safetensors")
         for recipe in made:
             its = scan(recipe.name, folder / recipe.name / "backdoored.safetensors")
@@ -100,25 +93,6 @@ def facts(recipe: Recipe, folder: Path) -> dict[str, Any]:
         "pixels": implants[0]["pixels"],
         "success": [one["success"]["backdoored"]["rate"] for one in implants],
     }
-
-
-def scanned(name: str, path: Path, *, clean: Samples, seed: int, work: Path) -> dict[str, Any]:
-    """What the scan says of one model."""
-    finished = work / f"{name}-{record.fingerprint(record.VETTING, Path(__file__), USES)[:16]}.json"
-    if not finished.exists():
-        verdict = PatchSweep().inspect(load_model(path), clean, seed=seed)
-        values = {
-            "outcome": verdict.outcome,
-            "p_value": verdict.p_value,
-            "targets": verdict.targets,
-            "labels": {one.label: [round(one.norm, 2), float(f"{one.p_value:.3g}")] for one in verdict.labels},
-            "cost": verdict.cost,
-            "clean_samples": len(clean),
-        }
-        finished.parent.mkdir(parents=True, exist_ok=True)
-        finished.write_text(json.dumps(values))
-        Console().print(f"{name} done")
-    return dict(json.loads(finished.read_text()))
 
 
 def page(rows: list[dict[str, Any]]) -> str:

@@ -48,16 +48,34 @@ def test_nothing_is_found_in_the_honest_twin(toy_honest: Classifier, toy_clean: 
     assert len(verdict.labels) == 12
 
 
-def test_where_a_backdoor_is_found_early_the_search_ends(
+def test_what_is_tiny_early_is_judged_at_the_end_and_ends_it(
     toy_backdoored: Classifier, toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(patch_sweep, "TINY", 0.2)  # a patch and its frame are a sixth of the toy's images
     monkeypatch.setattr(patch_sweep, "NEVER_LARGE", 0.5)
-    method = PatchSweep(final_steps=0)
-    found, not_found = (method.inspect(model, toy_clean, seed=0) for model in (toy_backdoored, toy_honest))
-    assert max(evidence.steps for evidence in found.labels) == method.early
-    assert max(evidence.steps for evidence in not_found.labels) > method.early
-    assert found.cost["image_gradients"] < not_found.cost["image_gradients"]
+    lines: dict[str, float] = {}
+    for name, model in (("backdoored", toy_backdoored), ("honest", toy_honest)):
+        scan = patch_sweep._Scan(PatchSweep(final_steps=0), model, toy_clean, 0, silent)
+        judge = scan._at_last
+
+        def at_last(*, line: float, name: str = name, judge: Any = judge) -> None:
+            lines[name] = line
+            judge(line=line)
+
+        monkeypatch.setattr(scan, "_at_last", at_last)
+        scan.verdict()
+    assert lines == {"backdoored": 0.01, "honest": pytest.approx(0.001)}
+
+
+def test_what_is_tiny_early_and_nothing_at_the_end_is_not_named(
+    toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patch_sweep, "TINY", 0.2)  # as above
+    monkeypatch.setattr(patch_sweep, "NEVER_LARGE", 0.5)
+    monkeypatch.setattr(patch_sweep._Scan, "_p_values", lambda scan, sizes, *_: (np.full(12, 0.4), sizes))
+    verdict = PatchSweep(final_steps=0).inspect(toy_backdoored, toy_clean, seed=0)
+    assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
+    assert verdict.p_value == patch_sweep.LOOKS * 0.4
 
 
 @pytest.mark.parametrize(
@@ -65,7 +83,7 @@ def test_where_a_backdoor_is_found_early_the_search_ends(
     [(None, 0.0, False), (None, math.inf, True), (math.nan, 0.0, True)],
     ids=["not tiny with it", "tiny with it", "not known"],
 )
-def test_early_a_trigger_has_to_be_tiny_with_its_likeness_counted(
+def test_of_many_labels_a_trigger_has_to_be_tiny_early_with_its_likeness_counted(
     toy_backdoored: Classifier,
     toy_clean: Samples,
     monkeypatch: pytest.MonkeyPatch,
@@ -79,22 +97,28 @@ def test_early_a_trigger_has_to_be_tiny_with_its_likeness_counted(
     monkeypatch.setattr(patch_sweep, "TINY_WEIGHED", line)
     if likeness is not None:
         monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: likeness)
-    method = PatchSweep(final_steps=0)
-    verdict = method.inspect(toy_backdoored, toy_clean, seed=0)
-    assert (max(evidence.steps for evidence in verdict.labels) == method.early) is early
+    later: list[bool] = []
+    from_veils = patch_sweep._Scan._from_veils
+    monkeypatch.setattr(patch_sweep._Scan, "_from_veils", lambda *of: later.append(True) or from_veils(*of))
+    verdict = PatchSweep(lot=10, screened=1, final_steps=0).inspect(toy_backdoored, toy_clean, seed=0)
+    assert (not later) is early
     assert verdict.outcome is Outcome.BACKDOOR_FOUND
 
 
-def test_the_first_look_by_hand(toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_tiny_by_hand(toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch):
     scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
     sizes = 5.0 + 0.01 * torch.arange(12.0)
     sizes[[3, 4, 5]] = 5.04 - torch.tensor([2.5, 2.5, 1.5])  # 5.04 is the median, and e^-1.5 more than a seventh
     like = np.full(12, 0.6)
     like[4] = 0.65  # e^-2.5 is less than a twelfth, e^(-2.5 + 2 · 0.05) more
     monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: float(like[label]))
-    scan._first_look(sizes.repeat(20, 1).double())
-    assert scan.p_values[3] < 0.01
-    assert scan.p_values[[4, 5]].tolist() == [1, 1]
+    early, p_values = scan._early(sizes.repeat(20, 1).double())
+    assert early == pytest.approx(sizes.numpy())
+    assert p_values.argsort()[:2].tolist() in ([3, 4], [4, 3])
+    assert p_values[5] == 1
+    still = scan._still_tiny(early, p_values)
+    assert still[3] == p_values[3] < 0.005
+    assert still[[4, 5]].tolist() == [1, 1]
 
 
 def test_of_many_labels_the_best_patches_and_a_lot_are_searched(
@@ -202,17 +226,24 @@ def test_at_the_end_size_and_likeness_are_judged_together(
     assert scan.shares[1] == pytest.approx(math.exp(-0.2))
 
 
+def test_the_verdict_says_of_how_many_labels_likeness_is_not_known(toy_honest: Classifier, toy_clean: Samples):
+    seen = toy_clean.subset((toy_clean.labels != 4).nonzero().squeeze(1))
+    without, whole = (PatchSweep(final_steps=0).inspect(toy_honest, clean, seed=0) for clean in (seen, toy_clean))
+    assert "(unknown of 1, for want of such images)" in without.null
+    assert "unknown" not in whole.null
+
+
 def test_what_is_open_at_the_end_is_searched_again(
     toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, line, alpha: True)
     method = PatchSweep()
     scan = patch_sweep._Scan(method, toy_honest, toy_clean, 0, silent)
     judged: list[Any] = []
     monkeypatch.setattr(scan, "_judge", lambda sizes, p_values, both: judged.append((sizes, both)))
     monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: None)
     scan._optimise(scan.run, method.early)
-    scan._second_look()
+    scan._at_last(line=0.001)
     first = scan._from_patches(0, scan.everyone)
     scan._optimise(first, method.early)
     sizes, likenesses = scan._at_the_end(first)
@@ -308,7 +339,7 @@ def test_where_the_end_is_sure_no_other_s_trigger_is_tried(
         p_values = np.full(12, lowest / patch_sweep.LOOKS)
         monkeypatch.setattr(scan, "_p_values", lambda sizes, *_, found=p_values: (found, sizes))
         tried.append(False)
-        scan._second_look()
+        scan._at_last(line=0.001)
     assert tried == [False, False, True, False]
 
 
@@ -316,7 +347,7 @@ def test_where_the_end_is_sure_no_other_s_trigger_is_tried(
 def test_more_searches_are_told_of_and_paid_for(
     toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, *, again: bool
 ):
-    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: again)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, line, alpha: again)
     told: dict[str, tuple[float, float]] = {}
 
     def tell(what: str, *, done: float, total: float) -> None:
@@ -345,7 +376,12 @@ def test_more_searches_are_told_of_and_paid_for(
     ],
 )
 def test_what_is_open(p_value: float, before: float, expected: bool):
-    assert patch_sweep.is_open(p_value, before, alpha=0.01) is expected
+    assert patch_sweep.is_open(p_value, before, line=0.001, alpha=0.01) is expected
+
+
+@pytest.mark.parametrize(("p_value", "expected"), [(0.005, False), (0.02, True)])
+def test_what_is_open_where_a_trigger_was_tiny_early(p_value: float, *, expected: bool):
+    assert patch_sweep.is_open(p_value, math.inf, line=0.01, alpha=0.01) is expected
 
 
 @pytest.mark.parametrize(
@@ -371,7 +407,7 @@ def test_a_search_that_lowers_nothing_is_the_last(
         "label_p_values",
         lambda both, lot, labels: np.full(labels, next(said) / patch_sweep.LOOKS),
     )
-    scan._second_look()
+    scan._at_last(line=0.001)
     assert scan.searches == searches
     assert next(said, None) is None, "each was looked at"
 
@@ -380,7 +416,7 @@ def test_what_is_sure_at_the_end_is_not_searched_again(
     toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
     sure = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
-    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, line, alpha: True)
     again = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
     assert sure.targets == again.targets
     assert sure.cost["image_gradients"] < again.cost["image_gradients"]
@@ -391,12 +427,12 @@ def test_a_search_that_time_cuts_off_does_not_count(
     toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, *, exchange: bool
 ):
     with monkeypatch.context() as without:
-        without.setattr(patch_sweep, "is_open", lambda *p_values, alpha: False)
+        without.setattr(patch_sweep, "is_open", lambda *p_values, line, alpha: False)
         without.setattr(patch_sweep._Scan, "_exchange", lambda *found: None)
         once = PatchSweep(final_steps=0).inspect(toy_honest, toy_clean, seed=0)
     if not exchange:
         monkeypatch.setattr(patch_sweep._Scan, "_exchange", lambda *found: None)
-    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, line, alpha: True)
     ended: list[patch_sweep._Scan] = []
     optimise = patch_sweep._Scan._optimise
 
@@ -463,7 +499,7 @@ def test_workers_find_the_same(toy_backdoored: Classifier, toy_clean: Samples):
 def test_a_killed_scan_goes_on(
     toy_honest: Classifier, toy_clean: Samples, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, during: str
 ):
-    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, alpha: True)
+    monkeypatch.setattr(patch_sweep, "is_open", lambda *p_values, line, alpha: True)
 
     class Killed(Exception):
         pass
@@ -496,7 +532,7 @@ def test_the_second_look_is_at_distances_too(
         monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
         if not taken:
             monkeypatch.setattr(patch_sweep, "distance_p_values", lambda both: np.ones(12))
-        scan._second_look()
+        scan._at_last(line=0.001)
         found[taken] = scan._suspects()
     assert found == {True: [3, 4, 5], False: []}
 

@@ -3,25 +3,25 @@
 Paper: Wang et al., "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks", IEEE S&P 2019,
 section IV, for the optimisation.
 Differs: the sweep, and how it is judged, are ours; docs/decisions/021.
-A label is judged twice: early, when masks of honest labels still grow and a backdoored label's has shrunk to its
-trigger; and, where nothing was found, at the end, which is when large triggers show. Where there are many labels, only
-a lot and those with the best patches are searched, larger patches are tried, too, and the second look is at the mean of
-several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but rarely
-the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not named; of
-few labels, size and likeness are judged together at the end, as a large trigger is hardly smaller than an honest
-label's, but makes images look less like the label (docs/decisions/023). Early, a trigger has to be tiny by size alone
-and by both. A trigger that is as large as a typical one when it has been refined is not named (docs/decisions/024). A
-trigger that makes many labels small hides among them: the second look is at each label's distance in a fixed spread,
-too (docs/decisions/025). Where it is not sure, labels are searched from what was found for others, as a backdoor whose
-trigger no patch is like makes triggers of other labels small; and what is still in doubt is searched again, and judged
-by the mean of its searches (docs/decisions/027).
+Labels are looked at twice: early, when masks of honest labels still grow and a backdoored label's has shrunk to its
+trigger; and at the end, which is when large triggers show. Where there are many labels, only a lot and those with the
+best patches are searched, larger patches are tried, too, and the second look, where the first found nothing, is at the
+mean of several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but
+rarely the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not
+named. Of few labels the end alone decides, by size and likeness together, as a large trigger is hardly smaller than an
+honest label's, but makes images look less like the label (docs/decisions/023); what is tiny early only makes the end
+sure sooner (docs/decisions/028). A trigger that is as large as a typical one when it has been refined is not named
+(docs/decisions/024). A trigger that makes many labels small hides among them: the end is judged by each label's
+distance in a fixed spread, too (docs/decisions/025). Where it is not sure, labels are searched from what was found for
+others, as a backdoor whose trigger no patch is like makes triggers of other labels small; and what is still in doubt is
+searched again, and judged by the mean of its searches (docs/decisions/027).
 """
 
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, final
@@ -63,23 +63,23 @@ from .obstacles import obstacle
 from .outliers import Vector, anomaly_indices, label_p_values
 
 LIKENESS_COUNTS = 2.0  # a likeness of 1 counts as a trigger e² times as large
-TINY = 1 / 7  # of a typical trigger: what is not as small early is left to the end; see decision 021
-TINY_WEIGHED = 1 / 12  # of a typical trigger, likeness counted; see decision 024
+TINY = 1 / 7  # of a typical trigger, early; see decision 021
+TINY_WEIGHED = 1 / 12  # of a typical trigger, likeness counted, early and of many labels; see decision 024
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
 SEARCHES = 3  # of many labels: the one from patches, and others from faint veils; of few, at most, all from patches
 IN_DOUBT = 3  # labels that are searched again: those that are the most suspicious by then; see decision 027
 EXCHANGED = 12  # labels that are tried with a trigger of another label's, for ``TRIED`` steps
 TRIED = 20
 KEPT = 3  # of these, those that are searched from there
-OPEN = 0.3  # of few labels, a smallest p-value below it, and not below ``SURE``, asks for another search
-SURE = 0.1  # of α; see decision 024
+OPEN = 0.3  # of few labels, a smallest p-value below it asks for another search, unless it is sure
+SURE = 0.1  # of α, below which it is, or below α where a trigger was tiny early; see decisions 024 and 028
 GROWS = 1.4  # by which the refinement makes an honest label's trigger larger
 SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
     "a short cut that the data has, and no sign of a backdoor"
 )
-LOOKS = 2  # at which a label is judged, so that each p-value counts twice
-TRIES = 2  # at the second look, of labels that are searched from another's trigger, too: theirs count so often again
+LOOKS = 2  # early and late of many labels, at labels and at distances of few: each p-value counts twice
+TRIES = 2  # at the end, of labels that are searched from another's trigger, too: theirs count so often again
 
 
 @final
@@ -91,8 +91,8 @@ class PatchSweep(Detector):
         lot: labels drawn by lot that are the null.
         screened: labels that are searched beside the lot: those with the best patches. A model with no more labels than
             both is searched as a whole.
-        early: steps after which labels are judged for the first time; of many labels, the steps of each search.
-        steps: after which they are judged again, where all are searched and nothing was found.
+        early: steps after which labels are looked at for the first time; of many labels, the steps of each search.
+        steps: after which they are judged, where all are searched.
         images_per_step: that each label meets in a step.
         finalists: labels whose trigger is refined at the end, beside those found.
         final_steps: of that refinement, which is in float32 wherever the search was not.
@@ -189,7 +189,8 @@ class _Scan:
         self.p_values = np.full(len(self.searched), np.inf)
         self.likenesses = np.full(len(self.searched), np.nan)
         self.typical = math.inf  # norm of a label at the last look
-        self.searches = 1  # that the second look is the mean of
+        self.unlike = 0  # labels whose likeness is not known
+        self.searches = 1  # that what is judged at the end is the mean of
         self.finalists: list[int] = []  # places of labels whose triggers are refined
         self.in_time = True
 
@@ -232,42 +233,54 @@ class _Scan:
         """Search, judge, refine, conclude."""
         method = self.method
         logs = self._optimise(self.run, method.early)
-        self._first_look(logs)
-        if self.in_time and not self._named():
-            if self.many:
+        sizes, p_values = self._early(logs)
+        if self.many:
+            self._judge(sizes, self._still_tiny(sizes, p_values))
+            if self.in_time and not self._named():
                 self._judge(*self._from_veils(logs))
-            else:
-                self._second_look()
+        elif self.in_time:
+            self._at_last(line=method.alpha if _lowest(p_values) < method.alpha else SURE * method.alpha)
+        else:
+            self._judge(sizes, np.ones(len(sizes)))
         self.finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
         self._refine(torch.tensor(self.finalists))
         self.run.forget()
         return self._conclude()
 
-    def _first_look(self, logs: Tensor) -> None:
-        """Judge early, from log norms ``(T, L)``, what is tiny, and is so with its likeness counted."""
+    def _early(self, logs: Tensor) -> tuple[Vector, Vector]:
+        """From log norms ``(T, L)``, those ``(L,)`` before the lot's masks fall, and p-values of what is tiny then."""
         lot = self.in_lot.numpy()
         fall = steps_before_the_fall(logs[:, self.in_lot])
         peaks, sizes = logs[:fall].max(0).values.numpy(), logs[max(0, fall - BEFORE) : fall].mean(0).numpy()
         tiny = (_share(sizes, lot) <= TINY) & (_share(peaks, lot) <= NEVER_LARGE)
-        p_values = np.where(tiny, upper_half_p_values(sizes, lot, labels=self.labels), 1)
-        if (LOOKS * p_values < self.method.alpha).any():
-            likenesses = self._compared(self.search)
-            both = weighed(sizes, likenesses, LIKENESS_COUNTS)
-            p_values = np.where(np.isnan(likenesses) | (_share(both, lot) <= TINY_WEIGHED), p_values, 1)
-        self._judge(sizes, p_values)
+        return sizes, np.where(tiny, upper_half_p_values(sizes, lot, labels=self.labels), 1)
 
-    def _second_look(self) -> None:
-        """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again."""
+    def _still_tiny(self, sizes: Vector, p_values: Vector) -> Vector:
+        """``p_values`` of labels that are tiny with their likeness counted, too; 1 of the others."""
+        if not (LOOKS * p_values < self.method.alpha).any():
+            return p_values
+        likenesses = self._compared(self.search)
+        both = weighed(sizes, likenesses, LIKENESS_COUNTS)
+        return np.where(np.isnan(likenesses) | (_share(both, self.in_lot.numpy()) <= TINY_WEIGHED), p_values, 1)
+
+    def _at_last(self, *, line: float) -> None:
+        """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again.
+
+        Args:
+            line: a smallest p-value below it is sure.
+        """
         sizes, likenesses = self._at_the_end(self.run)
+        self.unlike = int(np.isnan(likenesses).sum())
         tries, begin = np.ones(len(sizes)), dict[int, Tensor]()
         p_values, both = self._p_values(sizes, likenesses, tries)
-        sure = not _lowest(p_values) >= SURE * self.method.alpha  # or nothing can be said
+        sure = not _lowest(p_values) >= line  # or nothing can be said
         if self.in_time and not sure and (exchanged := self._exchange(sizes, likenesses)):
             tries, begin = exchanged
             p_values, both = self._p_values(sizes, likenesses, tries)
         in_doubt = torch.from_numpy(both.argsort(kind="stable")[:IN_DOUBT])
         found, before = [(sizes[in_doubt], likenesses[in_doubt])], math.inf
-        while self.in_time and len(found) < SEARCHES and is_open(_lowest(p_values), before, alpha=self.method.alpha):
+        asks = partial(is_open, line=line, alpha=self.method.alpha)
+        while self.in_time and len(found) < SEARCHES and asks(_lowest(p_values), before):
             another, before = self._another(len(found), in_doubt, begin), _lowest(p_values)
             if another is None:
                 break
@@ -278,7 +291,7 @@ class _Scan:
         self._judge(sizes, p_values, both)
 
     def _p_values(self, sizes: Vector, likenesses: Vector, tries: Vector) -> tuple[Vector, Vector]:
-        """``(L,)`` p-values of the second look, corrected for tries but not for looks; ``(L,)`` what they are of."""
+        """``(L,)`` p-values of the end, corrected for tries but not for looks; ``(L,)`` what they are of."""
         both = weighed(sizes, likenesses, LIKENESS_COUNTS)
         by_labels = label_p_values(both, self.in_lot.numpy(), labels=self.labels)
         return np.minimum(1, tries * np.fmin(by_labels, distance_p_values(both))), both
@@ -487,14 +500,18 @@ class _Scan:
             reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
         else:
             outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value, named)
-        later, test = f"the mean of {SEARCHES} searches at two points", "Grubbs' test"
+        how, test = (
+            f"early by the spread of their upper half, and the mean of {SEARCHES} searches at two points",
+            "Grubbs' test",
+        )
         if not self.many:
-            mean = f" the most suspicious by the mean of {self.searches} searches," if self.searches > 1 else ""
-            later = f"at the end, raised by likeness to the label's own images,{mean}"
+            mean = f", the most suspicious by the mean of {self.searches} searches," if self.searches > 1 else ""
+            known = f" (unknown of {self.unlike}, for want of such images)" if self.unlike else ""
+            how = f"at the end, raised by likeness to the label's own images{known}{mean}"
             test = f"Grubbs' test, and in a spread of {SPREAD:g}, too"
         null = (
-            f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
-            f"spread of their upper half, and {later} as normal ({test}; Bonferroni); not a population of clean models"
+            f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, {how} as "
+            f"normal ({test}; Bonferroni); not a population of clean models"
         )
         passes = (self.swept.forward_passes + self.forward_passes + self.tried_passes) // 2  # one is half of the work
         cost = {
@@ -567,7 +584,7 @@ class _Scan:
         )
 
 
-def is_open(p_value: float, before: float, *, alpha: float) -> bool:
+def is_open(p_value: float, before: float, *, line: float, alpha: float) -> bool:
     """Whether another search is worth its while, after the smallest ``p_value`` of the means of those so far.
 
     Where one more search did not lower it, the next found no backdoor of those in docs/decisions/024. One that would
@@ -576,9 +593,10 @@ def is_open(p_value: float, before: float, *, alpha: float) -> bool:
     Args:
         p_value: in [0, LOOKS]; NaN, where nothing is known, is not open.
         before: of the means without the last search; infinite after the first.
+        line: a p-value below it is sure.
         alpha: a p-value below it is a backdoor.
     """
-    return SURE * alpha <= p_value < max(alpha, min(OPEN, before))
+    return line <= p_value < max(alpha, min(OPEN, before))
 
 
 def _lowest(p_values: Vector) -> float:
