@@ -48,23 +48,47 @@ def test_nothing_is_found_in_the_honest_twin(toy_honest: Classifier, toy_clean: 
     assert len(verdict.labels) == 12
 
 
-def test_what_is_tiny_early_is_judged_at_the_end_and_ends_it(
+def test_what_is_tiny_early_counts_once_at_the_end(
     toy_backdoored: Classifier, toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patch_sweep, "TINY", 0.2)  # a patch and its frame are a sixth of the toy's images
-    monkeypatch.setattr(patch_sweep, "NEVER_LARGE", 0.5)
-    lines: dict[str, float] = {}
-    for name, model in (("backdoored", toy_backdoored), ("honest", toy_honest)):
+    def looks(model: Classifier) -> int:
         scan = patch_sweep._Scan(PatchSweep(final_steps=0), model, toy_clean, 0, silent)
-        judge = scan._at_last
-
-        def at_last(*, line: float, name: str = name, judge: Any = judge) -> None:
-            lines[name] = line
-            judge(line=line)
-
-        monkeypatch.setattr(scan, "_at_last", at_last)
         scan.verdict()
-    assert lines == {"backdoored": 0.01, "honest": pytest.approx(0.001)}
+        return scan.looks
+
+    assert looks(toy_backdoored) == patch_sweep.LOOKS  # a patch and its frame are a sixth of the toy's images
+    monkeypatch.setattr(patch_sweep, "TINY", 0.2)
+    monkeypatch.setattr(patch_sweep, "NEVER_LARGE", 0.5)
+    assert looks(toy_backdoored) == 1
+    assert looks(toy_honest) == patch_sweep.LOOKS
+
+
+@pytest.mark.parametrize(
+    ("looks", "lowest", "found", "exchanged"),
+    [(1, 0.009, True, False), (1, 0.011, False, True), (2, 0.009, False, True), (2, 0.0004, True, False)],
+)
+def test_what_both_looks_say_is_sure_sooner(
+    toy_honest: Classifier,
+    toy_clean: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: int,
+    lowest: float,
+    *,
+    found: bool,
+    exchanged: bool,
+):
+    scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+    scan.looks = looks
+    sizes, p_values, tried = np.linspace(4.0, 5.0, 12), np.ones(12), []
+    p_values[0] = lowest
+    monkeypatch.setattr(scan, "_at_the_end", lambda run: (sizes - 2 * (sizes == 4.0), np.zeros(12)))
+    monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: tried.append(True))
+    monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
+    monkeypatch.setattr(scan, "_p_values", lambda sizes, *_: (p_values, sizes))
+    scan._at_last()
+    assert scan.p_values[0] == pytest.approx(looks * lowest)
+    assert (scan._suspects() == [0]) is found
+    assert (tried == [True]) is exchanged
 
 
 def test_what_is_tiny_early_and_nothing_at_the_end_is_not_named(
@@ -75,7 +99,7 @@ def test_what_is_tiny_early_and_nothing_at_the_end_is_not_named(
     monkeypatch.setattr(patch_sweep._Scan, "_p_values", lambda scan, sizes, *_: (np.full(12, 0.4), sizes))
     verdict = PatchSweep(final_steps=0).inspect(toy_backdoored, toy_clean, seed=0)
     assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
-    assert verdict.p_value == patch_sweep.LOOKS * 0.4
+    assert verdict.p_value == 0.4
 
 
 @pytest.mark.parametrize(
@@ -243,7 +267,7 @@ def test_what_is_open_at_the_end_is_searched_again(
     monkeypatch.setattr(scan, "_judge", lambda sizes, p_values, both: judged.append((sizes, both)))
     monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: None)
     scan._optimise(scan.run, method.early)
-    scan._at_last(line=0.001)
+    scan._at_last()
     first = scan._from_patches(0, scan.everyone)
     scan._optimise(first, method.early)
     sizes, likenesses = scan._at_the_end(first)
@@ -339,7 +363,7 @@ def test_where_the_end_is_sure_no_other_s_trigger_is_tried(
         p_values = np.full(12, lowest / patch_sweep.LOOKS)
         monkeypatch.setattr(scan, "_p_values", lambda sizes, *_, found=p_values: (found, sizes))
         tried.append(False)
-        scan._at_last(line=0.001)
+        scan._at_last()
     assert tried == [False, False, True, False]
 
 
@@ -407,7 +431,7 @@ def test_a_search_that_lowers_nothing_is_the_last(
         "label_p_values",
         lambda both, lot, labels: np.full(labels, next(said) / patch_sweep.LOOKS),
     )
-    scan._at_last(line=0.001)
+    scan._at_last()
     assert scan.searches == searches
     assert next(said, None) is None, "each was looked at"
 
@@ -532,7 +556,7 @@ def test_the_second_look_is_at_distances_too(
         monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
         if not taken:
             monkeypatch.setattr(patch_sweep, "distance_p_values", lambda both: np.ones(12))
-        scan._at_last(line=0.001)
+        scan._at_last()
         found[taken] = scan._suspects()
     assert found == {True: [3, 4, 5], False: []}
 

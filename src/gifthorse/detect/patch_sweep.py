@@ -9,8 +9,8 @@ best patches are searched, larger patches are tried, too, and the second look, w
 mean of several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but
 rarely the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not
 named. Of few labels the end alone decides, by size and likeness together, as a large trigger is hardly smaller than an
-honest label's, but makes images look less like the label (docs/decisions/023); what is tiny early only makes the end
-sure sooner (docs/decisions/028). A trigger that is as large as a typical one when it has been refined is not named
+honest label's, but makes images look less like the label (docs/decisions/023); where a trigger was tiny early, less is
+asked for (docs/decisions/028). A trigger that is as large as a typical one when it has been refined is not named
 (docs/decisions/024). A trigger that makes many labels small hides among them: the end is judged by each label's
 distance in a fixed spread, too (docs/decisions/025). Where it is not sure, labels are searched from what was found for
 others, as a backdoor whose trigger no patch is like makes triggers of other labels small; and what is still in doubt is
@@ -72,13 +72,13 @@ EXCHANGED = 12  # labels that are tried with a trigger of another label's, for `
 TRIED = 20
 KEPT = 3  # of these, those that are searched from there
 OPEN = 0.3  # of few labels, a smallest p-value below it asks for another search, unless it is sure
-SURE = 0.1  # of α, below which it is, or below α where a trigger was tiny early; see decisions 024 and 028
+SURE = 0.1  # of α, below which it is; see decision 024
 GROWS = 1.4  # by which the refinement makes an honest label's trigger larger
 SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
     "a short cut that the data has, and no sign of a backdoor"
 )
-LOOKS = 2  # early and late of many labels, at labels and at distances of few: each p-value counts twice
+LOOKS = 2  # at which a label is judged, so that each p-value counts twice; of few, once where both agree
 TRIES = 2  # at the end, of labels that are searched from another's trigger, too: theirs count so often again
 
 
@@ -189,6 +189,7 @@ class _Scan:
         self.p_values = np.full(len(self.searched), np.inf)
         self.likenesses = np.full(len(self.searched), np.nan)
         self.typical = math.inf  # norm of a label at the last look
+        self.looks = LOOKS  # that each p-value counts for
         self.unlike = 0  # labels whose likeness is not known
         self.searches = 1  # that what is judged at the end is the mean of
         self.finalists: list[int] = []  # places of labels whose triggers are refined
@@ -239,7 +240,8 @@ class _Scan:
             if self.in_time and not self._named():
                 self._judge(*self._from_veils(logs))
         elif self.in_time:
-            self._at_last(line=method.alpha if _lowest(p_values) < method.alpha else SURE * method.alpha)
+            self.looks = 1 if LOOKS * p_values.min() < method.alpha else LOOKS
+            self._at_last()
         else:
             self._judge(sizes, np.ones(len(sizes)))
         self.finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
@@ -263,25 +265,23 @@ class _Scan:
         both = weighed(sizes, likenesses, LIKENESS_COUNTS)
         return np.where(np.isnan(likenesses) | (_share(both, self.in_lot.numpy()) <= TINY_WEIGHED), p_values, 1)
 
-    def _at_last(self, *, line: float) -> None:
-        """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again.
-
-        Args:
-            line: a smallest p-value below it is sure.
-        """
+    def _at_last(self) -> None:
+        """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again."""
+        alpha = self.method.alpha
+        line = alpha if self.looks == 1 else SURE * alpha
         sizes, likenesses = self._at_the_end(self.run)
         self.unlike = int(np.isnan(likenesses).sum())
         tries, begin = np.ones(len(sizes)), dict[int, Tensor]()
         p_values, both = self._p_values(sizes, likenesses, tries)
-        sure = not _lowest(p_values) >= line  # or nothing can be said
+        sure = not self._lowest(p_values) >= line  # or nothing can be said
         if self.in_time and not sure and (exchanged := self._exchange(sizes, likenesses)):
             tries, begin = exchanged
             p_values, both = self._p_values(sizes, likenesses, tries)
         in_doubt = torch.from_numpy(both.argsort(kind="stable")[:IN_DOUBT])
         found, before = [(sizes[in_doubt], likenesses[in_doubt])], math.inf
-        asks = partial(is_open, line=line, alpha=self.method.alpha)
-        while self.in_time and len(found) < SEARCHES and asks(_lowest(p_values), before):
-            another, before = self._another(len(found), in_doubt, begin), _lowest(p_values)
+        asks = partial(is_open, line=line, alpha=alpha)
+        while self.in_time and len(found) < SEARCHES and asks(self._lowest(p_values), before):
+            another, before = self._another(len(found), in_doubt, begin), self._lowest(p_values)
             if another is None:
                 break
             found.append(another)
@@ -289,6 +289,10 @@ class _Scan:
             p_values, both = self._p_values(sizes, likenesses, tries)
         self.searches = len(found)
         self._judge(sizes, p_values, both)
+
+    def _lowest(self, p_values: Vector) -> float:
+        """The smallest of ``p_values``, corrected for looks; NaN where nothing is known."""
+        return self.looks * float(p_values.min())
 
     def _p_values(self, sizes: Vector, likenesses: Vector, tries: Vector) -> tuple[Vector, Vector]:
         """``(L,)`` p-values of the end, corrected for tries but not for looks; ``(L,)`` what they are of."""
@@ -438,7 +442,7 @@ class _Scan:
         """
         lot = self.in_lot.numpy()
         judged = sizes if judged is None else judged
-        corrected = np.minimum(1, LOOKS * p_values)  # Bonferroni
+        corrected = np.minimum(1, self.looks * p_values)  # Bonferroni
         newer = ~(self.p_values <= corrected)  # NaN is as new as any
         self.scores = np.where(newer, np.median(judged[lot]) - judged, self.scores)
         self.shares = np.where(newer, _share(sizes, lot), self.shares)
@@ -597,11 +601,6 @@ def is_open(p_value: float, before: float, *, line: float, alpha: float) -> bool
         alpha: a p-value below it is a backdoor.
     """
     return line <= p_value < max(alpha, min(OPEN, before))
-
-
-def _lowest(p_values: Vector) -> float:
-    """The smallest of ``p_values``, corrected for looks; NaN where nothing is known."""
-    return LOOKS * float(p_values.min())
 
 
 def _every(search: TriggerSearch) -> Tensor:
