@@ -48,58 +48,68 @@ def test_nothing_is_found_in_the_honest_twin(toy_honest: Classifier, toy_clean: 
     assert len(verdict.labels) == 12
 
 
-def test_what_is_tiny_early_counts_once_at_the_end(
-    toy_backdoored: Classifier, toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
-):
-    def looks(model: Classifier) -> int:
-        scan = patch_sweep._Scan(PatchSweep(final_steps=0), model, toy_clean, 0, silent)
-        scan.verdict()
-        return scan.looks
-
-    assert looks(toy_backdoored) == patch_sweep.LOOKS  # a patch and its frame are a sixth of the toy's images
-    monkeypatch.setattr(patch_sweep, "TINY", 0.2)
-    monkeypatch.setattr(patch_sweep, "NEVER_LARGE", 0.5)
-    assert looks(toy_backdoored) == 1
-    assert looks(toy_honest) == patch_sweep.LOOKS
-
-
 @pytest.mark.parametrize(
-    ("looks", "lowest", "found", "exchanged"),
-    [(1, 0.009, True, False), (1, 0.011, False, True), (2, 0.009, False, True), (2, 0.0004, True, False)],
+    ("early", "at_the_end", "found", "exchanged"),
+    [
+        pytest.param(0.3, 0.3, [0], False, id="tiny in both"),
+        pytest.param(1.0, 4.8, [], True, id="grown since"),
+        pytest.param(5.0, 0.3, [], True, id="not tiny early"),
+    ],
 )
-def test_what_both_looks_say_is_sure_sooner(
+def test_what_is_tiny_early_is_named_if_the_mean_of_both_looks_is_tiny(
     toy_honest: Classifier,
     toy_clean: Samples,
     monkeypatch: pytest.MonkeyPatch,
-    looks: int,
-    lowest: float,
+    early: float,
+    at_the_end: float,
+    found: list[int],
     *,
-    found: bool,
     exchanged: bool,
 ):
     scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
-    scan.looks = looks
-    sizes, p_values, tried = np.linspace(4.0, 5.0, 12), np.ones(12), []
-    p_values[0] = lowest
-    monkeypatch.setattr(scan, "_at_the_end", lambda run: (sizes - 2 * (sizes == 4.0), np.zeros(12)))
+    firsts, sizes, tried = np.full(12, 5.0), np.full(12, 5.0), []
+    firsts[0], sizes[0] = early, at_the_end
+    p_values = np.where(firsts < 2, 1e-6, 1)
+    monkeypatch.setattr(scan, "_at_the_end", lambda run: (sizes, np.zeros(12)))
     monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: tried.append(True))
-    monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
-    monkeypatch.setattr(scan, "_p_values", lambda sizes, *_: (p_values, sizes))
-    scan._at_last()
-    assert scan.p_values[0] == pytest.approx(looks * lowest)
-    assert (scan._suspects() == [0]) is found
-    assert (tried == [True]) is exchanged
+    monkeypatch.setattr(scan, "_p_values", lambda sizes, *_: (np.full(12, 0.4), sizes))  # nothing is found by the end
+    scan._at_last(firsts, p_values)
+    assert scan._named() == found
+    assert bool(tried) is exchanged
+    assert scan.p_values[0] == (2e-6 if found else 0.8)
+    if found:
+        assert scan.scores[0] == pytest.approx(4.7)
+        assert scan.shares[0] == pytest.approx(math.exp(-4.7))
 
 
-def test_what_is_tiny_early_and_nothing_at_the_end_is_not_named(
-    toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+def test_likeness_counts_in_the_mean_of_both_looks(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patch_sweep, "TINY", 0.2)  # as above
-    monkeypatch.setattr(patch_sweep, "NEVER_LARGE", 0.5)
-    monkeypatch.setattr(patch_sweep._Scan, "_p_values", lambda scan, sizes, *_: (np.full(12, 0.4), sizes))
-    verdict = PatchSweep(final_steps=0).inspect(toy_backdoored, toy_clean, seed=0)
-    assert verdict.outcome is Outcome.NO_BACKDOOR_FOUND
-    assert verdict.p_value == 0.4
+    firsts, found = np.full(12, 5.0), []
+    firsts[0] = 5 - math.log(12)
+    for like in (0.5, 0.65):  # of 0.5 that is usual: a twelfth of a typical trigger, and a ninth
+        scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+        likenesses = np.full(12, 0.5)
+        likenesses[0] = like
+        monkeypatch.setattr(scan, "_at_the_end", lambda run, likenesses=likenesses: (firsts.copy(), likenesses))
+        monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: None)
+        monkeypatch.setattr(scan, "_p_values", lambda sizes, *_: (np.full(12, 0.4), sizes))
+        scan._at_last(firsts, np.where(firsts < 5, 1e-6, 1))
+        found.append(bool(scan._suspects()))
+    assert found == [True, False]
+
+
+def test_what_the_end_names_is_all_that_is_named(
+    toy_honest: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+    firsts, sizes, p_values = np.full(12, 5.0), np.full(12, 5.0), np.ones(12)
+    firsts[:2], sizes[:2], p_values[0] = 0.3, (0.3, 1.0), 0.002
+    monkeypatch.setattr(scan, "_at_the_end", lambda run: (sizes, np.zeros(12)))
+    monkeypatch.setattr(scan, "_p_values", lambda sizes, *_: (p_values, sizes))
+    scan._at_last(firsts, np.where(firsts < 1, 1e-6, 1))
+    assert scan._suspects() == [0]
+    assert scan.p_values[0] == 0.004
 
 
 @pytest.mark.parametrize(
@@ -267,7 +277,7 @@ def test_what_is_open_at_the_end_is_searched_again(
     monkeypatch.setattr(scan, "_judge", lambda sizes, p_values, both: judged.append((sizes, both)))
     monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: None)
     scan._optimise(scan.run, method.early)
-    scan._at_last()
+    scan._at_last(*nothing_early(scan))
     first = scan._from_patches(0, scan.everyone)
     scan._optimise(first, method.early)
     sizes, likenesses = scan._at_the_end(first)
@@ -287,6 +297,11 @@ def test_what_is_open_at_the_end_is_searched_again(
     others = ~torch.isin(scan.everyone, places)
     assert scan.search.norms[others].tolist() == first.search.norms[others].tolist()
     assert scan.image_gradients == sum(run.search.image_gradients for run in runs)
+
+
+def nothing_early(scan: patch_sweep._Scan) -> tuple[Any, Any]:
+    """What the first look says where nothing was tiny."""
+    return np.full(scan.labels, 5.0), np.ones(scan.labels)
 
 
 def at_the_end(model: Classifier, clean: Samples) -> tuple[patch_sweep._Scan, Any, Any]:
@@ -363,7 +378,7 @@ def test_where_the_end_is_sure_no_other_s_trigger_is_tried(
         p_values = np.full(12, lowest / patch_sweep.LOOKS)
         monkeypatch.setattr(scan, "_p_values", lambda sizes, *_, found=p_values: (found, sizes))
         tried.append(False)
-        scan._at_last()
+        scan._at_last(*nothing_early(scan))
     assert tried == [False, False, True, False]
 
 
@@ -401,11 +416,7 @@ def test_more_searches_are_told_of_and_paid_for(
 )
 def test_what_is_open(p_value: float, before: float, expected: bool):
     assert patch_sweep.is_open(p_value, before, line=0.001, alpha=0.01) is expected
-
-
-@pytest.mark.parametrize(("p_value", "expected"), [(0.005, False), (0.02, True)])
-def test_what_is_open_where_a_trigger_was_tiny_early(p_value: float, *, expected: bool):
-    assert patch_sweep.is_open(p_value, math.inf, line=0.01, alpha=0.01) is expected
+    assert not patch_sweep.is_open(p_value, before, line=math.inf, alpha=0.01)
 
 
 @pytest.mark.parametrize(
@@ -431,7 +442,7 @@ def test_a_search_that_lowers_nothing_is_the_last(
         "label_p_values",
         lambda both, lot, labels: np.full(labels, next(said) / patch_sweep.LOOKS),
     )
-    scan._at_last()
+    scan._at_last(*nothing_early(scan))
     assert scan.searches == searches
     assert next(said, None) is None, "each was looked at"
 
@@ -556,7 +567,7 @@ def test_the_second_look_is_at_distances_too(
         monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
         if not taken:
             monkeypatch.setattr(patch_sweep, "distance_p_values", lambda both: np.ones(12))
-        scan._at_last()
+        scan._at_last(*nothing_early(scan))
         found[taken] = scan._suspects()
     assert found == {True: [3, 4, 5], False: []}
 

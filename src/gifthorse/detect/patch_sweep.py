@@ -8,13 +8,14 @@ trigger; and at the end, which is when large triggers show. Where there are many
 best patches are searched, larger patches are tried, too, and the second look, where the first found nothing, is at the
 mean of several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but
 rarely the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not
-named. Of few labels the end alone decides, by size and likeness together, as a large trigger is hardly smaller than an
-honest label's, but makes images look less like the label (docs/decisions/023); where a trigger was tiny early, less is
-asked for (docs/decisions/028). A trigger that is as large as a typical one when it has been refined is not named
-(docs/decisions/024). A trigger that makes many labels small hides among them: the end is judged by each label's
-distance in a fixed spread, too (docs/decisions/025). Where it is not sure, labels are searched from what was found for
-others, as a backdoor whose trigger no patch is like makes triggers of other labels small; and what is still in doubt is
-searched again, and judged by the mean of its searches (docs/decisions/027).
+named. Of few labels, the end is judged by size and likeness together, as a large trigger is hardly smaller than an
+honest label's, but makes images look less like the label (docs/decisions/023); what was tiny early has to be tiny by
+the mean of both looks, and is named where the end names nothing (docs/decisions/028). A trigger that is as large as a
+typical one when it has been refined is not named (docs/decisions/024). A trigger that makes many labels small hides
+among them: the end is judged by each label's distance in a fixed spread, too (docs/decisions/025). Where neither look
+is sure, labels are searched from what was found for others, as a backdoor whose trigger no patch is like makes triggers
+of other labels small; and what is still in doubt is searched again, and judged by the mean of its searches
+(docs/decisions/027).
 """
 
 import math
@@ -64,7 +65,8 @@ from .outliers import Vector, anomaly_indices, label_p_values
 
 LIKENESS_COUNTS = 2.0  # a likeness of 1 counts as a trigger e² times as large
 TINY = 1 / 7  # of a typical trigger, early; see decision 021
-TINY_WEIGHED = 1 / 12  # of a typical trigger, likeness counted, early and of many labels; see decision 024
+TINY_WEIGHED = 1 / 12  # likewise, likeness counted, of many labels; see decision 024
+TINY_IN_BOTH = 1 / 10  # of few, by the mean of both looks, likeness counted; see decision 028
 NEVER_LARGE = 0.3  # of the most that a typical trigger grew to: one that works from the beginning has not grown
 SEARCHES = 3  # of many labels: the one from patches, and others from faint veils; of few, at most, all from patches
 IN_DOUBT = 3  # labels that are searched again: those that are the most suspicious by then; see decision 027
@@ -78,7 +80,7 @@ SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
     "a short cut that the data has, and no sign of a backdoor"
 )
-LOOKS = 2  # at which a label is judged, so that each p-value counts twice; of few, once where both agree
+LOOKS = 2  # at which a label is judged, so that each p-value counts twice
 TRIES = 2  # at the end, of labels that are searched from another's trigger, too: theirs count so often again
 
 
@@ -189,7 +191,6 @@ class _Scan:
         self.p_values = np.full(len(self.searched), np.inf)
         self.likenesses = np.full(len(self.searched), np.nan)
         self.typical = math.inf  # norm of a label at the last look
-        self.looks = LOOKS  # that each p-value counts for
         self.unlike = 0  # labels whose likeness is not known
         self.searches = 1  # that what is judged at the end is the mean of
         self.finalists: list[int] = []  # places of labels whose triggers are refined
@@ -240,8 +241,7 @@ class _Scan:
             if self.in_time and not self._named():
                 self._judge(*self._from_veils(logs))
         elif self.in_time:
-            self.looks = 1 if LOOKS * p_values.min() < method.alpha else LOOKS
-            self._at_last()
+            self._at_last(sizes, p_values)
         else:
             self._judge(sizes, np.ones(len(sizes)))
         self.finalists = sorted({*self._suspects(), *self._ranking()[: method.finalists].tolist()})
@@ -265,23 +265,32 @@ class _Scan:
         both = weighed(sizes, likenesses, LIKENESS_COUNTS)
         return np.where(np.isnan(likenesses) | (_share(both, self.in_lot.numpy()) <= TINY_WEIGHED), p_values, 1)
 
-    def _at_last(self) -> None:
-        """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again."""
+    def _at_last(self, early: Vector, early_p_values: Vector) -> None:
+        """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again.
+
+        Args:
+            early: ``(L,)`` log norms at the first look.
+            early_p_values: ``(L,)`` of what was tiny then, 1 of the others; they count where the end names nothing.
+        """
         alpha = self.method.alpha
-        line = alpha if self.looks == 1 else SURE * alpha
         sizes, likenesses = self._at_the_end(self.run)
         self.unlike = int(np.isnan(likenesses).sum())
+        of_both = (early + sizes) / 2
+        both_weighed = weighed(of_both, likenesses, LIKENESS_COUNTS)
+        still_tiny = _share(both_weighed, self.in_lot.numpy()) <= TINY_IN_BOTH
+        early_p_values = np.where(still_tiny, early_p_values, 1)
+        line = math.inf if _lowest(early_p_values) < alpha else SURE * alpha
         tries, begin = np.ones(len(sizes)), dict[int, Tensor]()
         p_values, both = self._p_values(sizes, likenesses, tries)
-        sure = not self._lowest(p_values) >= line  # or nothing can be said
+        sure = not _lowest(p_values) >= line  # or nothing can be said
         if self.in_time and not sure and (exchanged := self._exchange(sizes, likenesses)):
             tries, begin = exchanged
             p_values, both = self._p_values(sizes, likenesses, tries)
         in_doubt = torch.from_numpy(both.argsort(kind="stable")[:IN_DOUBT])
         found, before = [(sizes[in_doubt], likenesses[in_doubt])], math.inf
         asks = partial(is_open, line=line, alpha=alpha)
-        while self.in_time and len(found) < SEARCHES and asks(self._lowest(p_values), before):
-            another, before = self._another(len(found), in_doubt, begin), self._lowest(p_values)
+        while self.in_time and len(found) < SEARCHES and asks(_lowest(p_values), before):
+            another, before = self._another(len(found), in_doubt, begin), _lowest(p_values)
             if another is None:
                 break
             found.append(another)
@@ -289,10 +298,8 @@ class _Scan:
             p_values, both = self._p_values(sizes, likenesses, tries)
         self.searches = len(found)
         self._judge(sizes, p_values, both)
-
-    def _lowest(self, p_values: Vector) -> float:
-        """The smallest of ``p_values``, corrected for looks; NaN where nothing is known."""
-        return self.looks * float(p_values.min())
+        if not self._named():
+            self._judge(of_both, early_p_values, both_weighed)
 
     def _p_values(self, sizes: Vector, likenesses: Vector, tries: Vector) -> tuple[Vector, Vector]:
         """``(L,)`` p-values of the end, corrected for tries but not for looks; ``(L,)`` what they are of."""
@@ -442,7 +449,7 @@ class _Scan:
         """
         lot = self.in_lot.numpy()
         judged = sizes if judged is None else judged
-        corrected = np.minimum(1, self.looks * p_values)  # Bonferroni
+        corrected = np.minimum(1, LOOKS * p_values)  # Bonferroni
         newer = ~(self.p_values <= corrected)  # NaN is as new as any
         self.scores = np.where(newer, np.median(judged[lot]) - judged, self.scores)
         self.shares = np.where(newer, _share(sizes, lot), self.shares)
@@ -504,18 +511,15 @@ class _Scan:
             reason = f"the time limit of {self.method.max_seconds:g} s ended the scan early; allow more time"
         else:
             outcome, reason = Outcome.NO_BACKDOOR_FOUND, self._why_not(ranked[0], p_value, named)
-        how, test = (
-            f"early by the spread of their upper half, and the mean of {SEARCHES} searches at two points",
-            "Grubbs' test",
-        )
+        later, test = f"the mean of {SEARCHES} searches at two points", "Grubbs' test"
         if not self.many:
             mean = f", the most suspicious by the mean of {self.searches} searches," if self.searches > 1 else ""
             known = f" (unknown of {self.unlike}, for want of such images)" if self.unlike else ""
-            how = f"at the end, raised by likeness to the label's own images{known}{mean}"
+            later = f"at the end, raised by likeness to the label's own images{known}{mean}"
             test = f"Grubbs' test, and in a spread of {SPREAD:g}, too"
         null = (
-            f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, {how} as "
-            f"normal ({test}; Bonferroni); not a population of clean models"
+            f"the model's own labels: the log norms of {int(self.in_lot.sum())} of {self.labels} labels, early by the "
+            f"spread of their upper half, and {later} as normal ({test}; Bonferroni); not a population of clean models"
         )
         passes = (self.swept.forward_passes + self.forward_passes + self.tried_passes) // 2  # one is half of the work
         cost = {
@@ -597,10 +601,15 @@ def is_open(p_value: float, before: float, *, line: float, alpha: float) -> bool
     Args:
         p_value: in [0, LOOKS]; NaN, where nothing is known, is not open.
         before: of the means without the last search; infinite after the first.
-        line: a p-value below it is sure.
+        line: a p-value below it is sure; infinite where another look is.
         alpha: a p-value below it is a backdoor.
     """
     return line <= p_value < max(alpha, min(OPEN, before))
+
+
+def _lowest(p_values: Vector) -> float:
+    """The smallest of ``p_values``, corrected for looks; NaN where nothing is known."""
+    return LOOKS * float(p_values.min())
 
 
 def _every(search: TriggerSearch) -> Tensor:
