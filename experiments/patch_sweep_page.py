@@ -51,7 +51,7 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "prompted a change ([027](../decisions/027-from-another-s-trigger.md)), which was made on networks that are "
         "none of the others or the more, and changed once when these had been scanned. The last ten were scanned after "
         "that, and that one of their twins was accused prompted the last change "
-        "([028](../decisions/028-the-end-alone-decides.md)), which was made on networks that are none of these, but "
+        "([028](../decisions/028-tiny-in-both-looks.md)), which was made on networks that are none of these, but "
         "for that twin. The ten after were made before that, and scanned once it was done. *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",

@@ -76,7 +76,7 @@ def test_what_is_tiny_early_is_named_if_the_mean_of_both_looks_is_tiny(
     scan._at_last(firsts, p_values)
     assert scan._named() == found
     assert bool(tried) is exchanged
-    assert scan.p_values[0] == (2e-6 if found else 0.8)
+    assert scan.p_values[0] == (2e-6 if found else 0.4 if early < 2 else 0.8)
     if found:
         assert scan.scores[0] == pytest.approx(4.7)
         assert scan.shares[0] == pytest.approx(math.exp(-4.7))
@@ -109,7 +109,38 @@ def test_what_the_end_names_is_all_that_is_named(
     monkeypatch.setattr(scan, "_p_values", lambda sizes, *_: (p_values, sizes))
     scan._at_last(firsts, np.where(firsts < 1, 1e-6, 1))
     assert scan._suspects() == [0]
-    assert scan.p_values[0] == 0.004
+    assert scan.p_values[0] == 0.002, "it counts once, as both looks find it"
+
+
+@pytest.mark.parametrize(
+    ("early", "lowest", "p_value", "exchanged"),
+    [
+        pytest.param(1e-6, 0.009, 0.009, False, id="sure where something was tiny early"),
+        pytest.param(1e-6, 0.011, 0.011, True, id="not sure"),
+        pytest.param(1.0, 0.004, 0.008, True, id="nothing tiny, and not sure"),
+        pytest.param(1.0, 0.0004, 0.0008, False, id="nothing tiny"),
+    ],
+)
+def test_where_something_was_tiny_early_less_is_asked_for(
+    toy_honest: Classifier,
+    toy_clean: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    early: float,
+    lowest: float,
+    p_value: float,
+    *,
+    exchanged: bool,
+):
+    scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
+    sizes, p_values, early_p_values, tried = np.full(12, 5.0), np.ones(12), np.ones(12), []
+    sizes[0], p_values[0], early_p_values[5] = 3.0, lowest, early  # early, another label was tiny
+    monkeypatch.setattr(scan, "_at_the_end", lambda run: (sizes, np.zeros(12)))
+    monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: tried.append(True))
+    monkeypatch.setattr(scan, "_another", lambda number, places, begin: None)
+    monkeypatch.setattr(scan, "_p_values", lambda sizes, *_: (p_values, sizes))
+    scan._at_last(np.full(12, 5.0), early_p_values)
+    assert scan.p_values[0] == pytest.approx(p_value)
+    assert bool(tried) is exchanged
 
 
 @pytest.mark.parametrize(
@@ -274,7 +305,7 @@ def test_what_is_open_at_the_end_is_searched_again(
     method = PatchSweep()
     scan = patch_sweep._Scan(method, toy_honest, toy_clean, 0, silent)
     judged: list[Any] = []
-    monkeypatch.setattr(scan, "_judge", lambda sizes, p_values, both: judged.append((sizes, both)))
+    monkeypatch.setattr(scan, "_judge", lambda sizes, p_values, both, **_: judged.append((sizes, both)))
     monkeypatch.setattr(scan, "_exchange", lambda sizes, likenesses: None)
     scan._optimise(scan.run, method.early)
     scan._at_last(*nothing_early(scan))

@@ -9,13 +9,13 @@ best patches are searched, larger patches are tried, too, and the second look, w
 mean of several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but
 rarely the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not
 named. Of few labels, the end is judged by size and likeness together, as a large trigger is hardly smaller than an
-honest label's, but makes images look less like the label (docs/decisions/023); what was tiny early has to be tiny by
-the mean of both looks, and is named where the end names nothing (docs/decisions/028). A trigger that is as large as a
-typical one when it has been refined is not named (docs/decisions/024). A trigger that makes many labels small hides
-among them: the end is judged by each label's distance in a fixed spread, too (docs/decisions/025). Where neither look
-is sure, labels are searched from what was found for others, as a backdoor whose trigger no patch is like makes triggers
-of other labels small; and what is still in doubt is searched again, and judged by the mean of its searches
-(docs/decisions/027).
+honest label's, but makes images look less like the label (docs/decisions/023); where something was tiny early, less is
+asked for there, and what is tiny by the mean of both looks is named if the end names nothing (docs/decisions/028). A
+trigger that is as large as a typical one when it has been refined is not named (docs/decisions/024). A trigger that
+makes many labels small hides among them: the end is judged by each label's distance in a fixed spread, too
+(docs/decisions/025). Where nothing is sure, labels are searched from what was found for others, as a backdoor whose
+trigger no patch is like makes triggers of other labels small; and what is still in doubt is searched again, and judged
+by the mean of its searches (docs/decisions/027).
 """
 
 import math
@@ -80,7 +80,7 @@ SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
     "a short cut that the data has, and no sign of a backdoor"
 )
-LOOKS = 2  # at which a label is judged, so that each p-value counts twice
+LOOKS = 2  # at which a label is judged, so that each p-value counts twice; of few, the end's once if both find it
 TRIES = 2  # at the end, of labels that are searched from another's trigger, too: theirs count so often again
 
 
@@ -266,40 +266,57 @@ class _Scan:
         return np.where(np.isnan(likenesses) | (_share(both, self.in_lot.numpy()) <= TINY_WEIGHED), p_values, 1)
 
     def _at_last(self, early: Vector, early_p_values: Vector) -> None:
-        """Judge at the end, by size and likeness; while that leaves it open, search what is in doubt again.
+        """Judge at the end, by size and likeness; what was tiny early counts where that names nothing.
 
         Args:
             early: ``(L,)`` log norms at the first look.
-            early_p_values: ``(L,)`` of what was tiny then, 1 of the others; they count where the end names nothing.
+            early_p_values: ``(L,)`` of what was tiny then, 1 of the others.
         """
         alpha = self.method.alpha
+        looks = 1 if LOOKS * early_p_values.min() < alpha else LOOKS
         sizes, likenesses = self._at_the_end(self.run)
         self.unlike = int(np.isnan(likenesses).sum())
         of_both = (early + sizes) / 2
-        both_weighed = weighed(of_both, likenesses, LIKENESS_COUNTS)
-        still_tiny = _share(both_weighed, self.in_lot.numpy()) <= TINY_IN_BOTH
-        early_p_values = np.where(still_tiny, early_p_values, 1)
-        line = math.inf if _lowest(early_p_values) < alpha else SURE * alpha
+        judged = weighed(of_both, likenesses, LIKENESS_COUNTS)
+        early_p_values = np.where(_share(judged, self.in_lot.numpy()) <= TINY_IN_BOTH, early_p_values, 1)
+        found_early = LOOKS * early_p_values.min() < alpha
+        line = math.inf if found_early else alpha if looks == 1 else SURE * alpha
+        self._judge(*self._until_sure(sizes, likenesses, looks=looks, line=line), looks=looks)
+        if not self._named():
+            self._judge(of_both, early_p_values, judged)
+
+    def _until_sure(
+        self, sizes: Vector, likenesses: Vector, *, looks: int, line: float
+    ) -> tuple[Vector, Vector, Vector]:
+        """Judge what ``(L,)`` log norms and likenesses say; while that leaves it open, search what is in doubt again.
+
+        Args:
+            sizes: at the end of the first search; changed.
+            likenesses: likewise.
+            looks: that a p-value counts for.
+            line: a p-value below it is sure.
+
+        Returns:
+            ``(L,)`` log norms, means where labels were searched again, their p-values, and what these are of.
+        """
         tries, begin = np.ones(len(sizes)), dict[int, Tensor]()
         p_values, both = self._p_values(sizes, likenesses, tries)
-        sure = not _lowest(p_values) >= line  # or nothing can be said
+        sure = not looks * p_values.min() >= line  # or nothing can be said
         if self.in_time and not sure and (exchanged := self._exchange(sizes, likenesses)):
             tries, begin = exchanged
             p_values, both = self._p_values(sizes, likenesses, tries)
         in_doubt = torch.from_numpy(both.argsort(kind="stable")[:IN_DOUBT])
         found, before = [(sizes[in_doubt], likenesses[in_doubt])], math.inf
-        asks = partial(is_open, line=line, alpha=alpha)
-        while self.in_time and len(found) < SEARCHES and asks(_lowest(p_values), before):
-            another, before = self._another(len(found), in_doubt, begin), _lowest(p_values)
+        asks = partial(is_open, line=line, alpha=self.method.alpha)
+        while self.in_time and len(found) < SEARCHES and asks(lowest := looks * float(p_values.min()), before):
+            another, before = self._another(len(found), in_doubt, begin), lowest
             if another is None:
                 break
             found.append(another)
             sizes[in_doubt], likenesses[in_doubt] = (np.mean(of_each, axis=0) for of_each in zip(*found, strict=True))
             p_values, both = self._p_values(sizes, likenesses, tries)
         self.searches = len(found)
-        self._judge(sizes, p_values, both)
-        if not self._named():
-            self._judge(of_both, early_p_values, both_weighed)
+        return sizes, p_values, both
 
     def _p_values(self, sizes: Vector, likenesses: Vector, tries: Vector) -> tuple[Vector, Vector]:
         """``(L,)`` p-values of the end, corrected for tries but not for looks; ``(L,)`` what they are of."""
@@ -439,17 +456,18 @@ class _Scan:
         )
         return logs
 
-    def _judge(self, sizes: Vector, p_values: Vector, judged: Vector | None = None) -> None:
+    def _judge(self, sizes: Vector, p_values: Vector, judged: Vector | None = None, *, looks: int = LOOKS) -> None:
         """Take a look's p-values for labels that it finds more suspicious than one before.
 
         Args:
             sizes: ``(L,)`` log norms.
             p_values: ``(L,)``, not yet corrected for looks.
             judged: ``(L,)``, what they are of: ``sizes``, if left out.
+            looks: that each counts for.
         """
         lot = self.in_lot.numpy()
         judged = sizes if judged is None else judged
-        corrected = np.minimum(1, LOOKS * p_values)  # Bonferroni
+        corrected = np.minimum(1, looks * p_values)  # Bonferroni
         newer = ~(self.p_values <= corrected)  # NaN is as new as any
         self.scores = np.where(newer, np.median(judged[lot]) - judged, self.scores)
         self.shares = np.where(newer, _share(sizes, lot), self.shares)
@@ -605,11 +623,6 @@ def is_open(p_value: float, before: float, *, line: float, alpha: float) -> bool
         alpha: a p-value below it is a backdoor.
     """
     return line <= p_value < max(alpha, min(OPEN, before))
-
-
-def _lowest(p_values: Vector) -> float:
-    """The smallest of ``p_values``, corrected for looks; NaN where nothing is known."""
-    return LOOKS * float(p_values.min())
 
 
 def _every(search: TriggerSearch) -> Tensor:
