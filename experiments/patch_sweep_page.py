@@ -51,8 +51,8 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "prompted a change ([027](../decisions/027-from-another-s-trigger.md)), which was made on networks that are "
         "none of the others or the more, and changed once when these had been scanned. The last ten were scanned after "
         "that, and that one of their twins was accused prompted the last change "
-        "([028](../decisions/028-tiny-in-both-looks.md)), which was made on networks that are none of these, but "
-        "for that twin. The ten after were made before that, and scanned once it was done. *Named*: the attacker's "
+        "([028](../decisions/028-tiny-in-both-looks.md)), for which the sets before the ten after were read, too, and "
+        "which was changed once when the ten after had been scanned. *Named*: the attacker's "
         "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
         "95 %, Clopper and Pearson's.",
         "",
@@ -99,8 +99,9 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
     lines += [
         "",
         "Named: in the order in which they are said. p: of the target, and of the twin's most suspicious label (bold "
-        "where it is called backdoored), of size and likeness together, and of the mean of up to three searches of the "
-        "most suspicious labels where one left it open. "
+        "where it is called backdoored); at the end it is of size and likeness together, and of the mean of up to "
+        "three searches of the most suspicious labels where one left it open; early, where the end names nothing, of "
+        "size. "
         "Likeness: how much images with the recovered trigger look, to the network, like the label's own: below the "
         "median of the model's labels a trigger shows a backdoor, and where one does, all that stand out and are below "
         "0.7 are named. A dash where it is not known, for want of clean images of the label, or not among the first "
