@@ -2,8 +2,8 @@
 
     python experiments/patch_sweep.py --data-root DATA --work FOLDER [--only mnist gtsrb faces …]
 
-And on ten others of each, on ten more, on the last ten, and on ten after these, by the same recipes, but from other
-seeds and for other labels.
+And on ten others of each, on ten more, and on the last ten, by the same recipes, but from other seeds and for other
+labels.
 
 What is finished is kept in FOLDER. What neural-cleanse and the paper's rule made of the same models is in
 docs/results/neural_cleanse.json, which this reads. The results go to docs/results.
@@ -26,7 +26,7 @@ from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 
 # Later than the seeds of the population by these; 7 times any is no multiple of any number of labels.
-LATER = {"others": 41, "more": 82, "last": 123, "after": 164}
+LATER = {"others": 41, "more": 82, "last": 123}
 
 
 def main() -> None:

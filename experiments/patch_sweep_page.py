@@ -21,9 +21,6 @@ SETS = {
     "mnist-last": "MNIST, last ten",
     "gtsrb-last": "GTSRB, last ten",
     "faces-last": "faces, last ten",
-    "mnist-after": "MNIST, ten after",
-    "gtsrb-after": "GTSRB, ten after",
-    "faces-after": "faces, ten after",
 }
 METHODS = ("the paper's rule", "neural-cleanse", "patch-sweep")
 INDEX = 2.0  # above it the paper calls a label infected
@@ -40,8 +37,8 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         f"Made by `python experiments/patch_sweep.py {asked}`; all numbers are in `patch_sweep.json`. The models, "
         "clean samples and seeds are those of [neural_cleanse](neural_cleanse.md), from which the rows of "
         "`neural-cleanse` and of the paper's rule (an anomaly index above 2) are; the models are trained again by the "
-        "same recipes. The *ten others*, the *ten more*, the *last ten* and the *ten after* are by the same recipes, "
-        "too, from other seeds and for other labels. The method was made on networks that are none of these; it was "
+        "same recipes. The *ten others*, the *ten more* and the *last ten* are by the same recipes, too, from other "
+        "seeds and for other labels. The method was made on networks that are none of these; it was "
         "changed after the first thirty had been seen, and before there were others "
         "([021](../decisions/021-patch-sweep.md)), and twice "
         "more when the ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
@@ -51,10 +48,9 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "prompted a change ([027](../decisions/027-from-another-s-trigger.md)), which was made on networks that are "
         "none of the others or the more, and changed once when these had been scanned. The last ten were scanned after "
         "that, and that one of their twins was accused prompted the last change "
-        "([028](../decisions/028-tiny-in-both-looks.md)), for which the sets before the ten after were read, too, and "
-        "which was changed once when the ten after had been scanned. *Named*: the attacker's "
-        "label is among those that are named; *first*: it is the first of them; *alone*: and no other. Intervals are "
-        "95 %, Clopper and Pearson's.",
+        "([028](../decisions/028-tiny-in-both-looks.md)), for which all of these sets were read, too. "
+        "*Named*: the attacker's label is among those that are named; *first*: it is the first of them; *alone*: and "
+        "no other. Intervals are 95 %, Clopper and Pearson's.",
         "",
         "| data | method | found | named | first | alone | twins called backdoored | image-gradients | seconds |",
         "|---|---|---|---|---|---|---|---:|---:|",
