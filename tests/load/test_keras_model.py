@@ -388,7 +388,7 @@ def test_any_configuration(tmp_path, good, monkeypatch, data):
             inner = whole
             for key in above:
                 inner = inner[key]
-            inner[last] = data.draw(st.sampled_from(ODD))
+            inner[last] = copy.deepcopy(data.draw(st.sampled_from(ODD)))  # the next edit may lie in it
 
     with contextlib.suppress(GiftHorseError):
         load_model(edited(good, tmp_path, edit))
