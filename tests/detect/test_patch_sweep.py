@@ -109,7 +109,7 @@ def test_what_the_end_names_is_all_that_is_named(
     monkeypatch.setattr(scan, "_p_values", lambda sizes, *_: (p_values, sizes))
     scan._at_last(firsts, np.where(firsts < 1, 1e-6, 1))
     assert scan._suspects() == [0]
-    assert scan.p_values[0] == 0.002, "it counts once, as both looks find it"
+    assert scan.p_values[0] == 0.002, "it counts once, as something was tiny early"
 
 
 @pytest.mark.parametrize(
@@ -549,9 +549,13 @@ def test_few_samples_are_veiled(toy_backdoored: Classifier, toy_implant: Implant
     assert verdict.labels[0].label == target_of(toy_implant)
 
 
-def test_time_limit_is_inconclusive_unless_something_was_found(toy_honest: Classifier, toy_clean: Samples):
-    verdict = PatchSweep(max_seconds=0.001).inspect(toy_honest, toy_clean, seed=0)
+@pytest.mark.parametrize("model", ["toy_backdoored", "toy_honest"])
+def test_time_that_ends_before_the_first_look_is_inconclusive(
+    model: str, toy_clean: Samples, request: pytest.FixtureRequest
+):
+    verdict = PatchSweep(max_seconds=0.001).inspect(request.getfixturevalue(model), toy_clean, seed=0)
     assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.p_value == 1
     assert "allow more time" in verdict.reason
 
 
