@@ -80,7 +80,7 @@ SHORT_CUT = (
     "the most suspicious trigger (label {}) stands out, but it makes images look to the network as the label's own do: "
     "a short cut that the data has, and no sign of a backdoor"
 )
-LOOKS = 2  # at which a label is judged, so that each p-value counts twice; of few, the end's once if something was tiny early
+LOOKS = 2  # at which a label is judged: p-values count twice; at the end of few, once if something was tiny early
 TRIES = 2  # at the end, of labels that are searched from another's trigger, too: theirs count so often again
 
 
