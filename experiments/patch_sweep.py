@@ -26,7 +26,7 @@ from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 
 # Later than the seeds of the population by these; 7 times any is no multiple of any number of labels.
-LATER = {"others": 41, "more": 82, "last": 123}
+LATER = {"others": 41, "more": 82, "last": 123, "after": 164, "blind": 205}
 
 
 def main() -> None:

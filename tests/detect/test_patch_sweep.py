@@ -18,6 +18,7 @@ from gifthorse.detect.distances import SPREAD
 from gifthorse.detect.likeness import HIGHEST_LINE, Likeness, weighed
 from gifthorse.detect.patch_sweep import PatchSweep
 from gifthorse.errors import OptionError
+from gifthorse.inversion.search import TriggerSearch
 from gifthorse.load import load_model
 
 
@@ -229,15 +230,26 @@ def test_of_many_labels_several_searches_are_judged_together(
     assert "in a spread of" not in verdict.null
 
 
-@pytest.mark.parametrize("lot", [64, 7], ids=["all are searched", "some are"])
-def test_what_makes_images_look_like_the_label_s_own_is_not_named(
-    toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch, lot: int
+def test_of_many_what_makes_images_look_like_the_label_s_own_is_not_named(
+    toy_backdoored: Classifier, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: HIGHEST_LINE)
-    verdict = PatchSweep(lot=lot, screened=3).inspect(toy_backdoored, toy_clean, seed=0)
+    verdict = PatchSweep(lot=7, screened=3).inspect(toy_backdoored, toy_clean, seed=0)
     assert (verdict.outcome, verdict.targets) == (Outcome.NO_BACKDOOR_FOUND, ())
     assert verdict.p_value < 0.01
     assert "short cut" in verdict.reason
+
+
+def test_of_few_it_is_named_if_it_is_small_enough_for_that(
+    toy_backdoored: Classifier, toy_implant: Implant, toy_clean: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    target, like = target_of(toy_implant), 1.0
+    monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: like if label == target else 0.6)
+    as_like_as_can_be = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
+    like = 0.6
+    as_usual = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
+    assert as_like_as_can_be.targets == as_usual.targets == (target,)
+    assert as_usual.p_value < as_like_as_can_be.p_value < 0.01
 
 
 @pytest.mark.parametrize(("lot", "named"), [(64, [3]), (7, [])], ids=["all are searched", "some are"])
@@ -249,8 +261,9 @@ def test_likeness_above_the_usual_counts_once(
     like = np.full(12, 0.5)
     like[3] = 0.65
     monkeypatch.setattr(scan, "_compared", lambda search: like)
-    scan.p_values, scan.scores, scan.shares = np.ones(12), np.zeros(12), np.ones(12)
-    scan.p_values[3], scan.scores[3], scan.shares[3] = 0.001, 3.0, 0.05
+    monkeypatch.setattr(TriggerSearch, "norms", torch.ones(12))
+    scan.p_values, scan.scores = np.ones(12), np.zeros(12)
+    scan.p_values[3], scan.scores[3] = 0.001, 3.0
     assert scan._named() == named
 
 
@@ -259,15 +272,16 @@ def test_of_several_the_one_is_first_that_is_smallest_and_least_like_its_own(
 ):
     scan = patch_sweep._Scan(PatchSweep(), toy_honest, toy_clean, 0, silent)
     sizes = np.full(12, 5.0)
-    sizes[[2, 5, 7, 9]] = [3.0, 3.5, 3.1, 2.0]
+    sizes[[2, 5, 7, 9]] = [3.0, 3.3, 3.1, 2.9]
     like = np.full(12, 0.6)
-    like[[2, 5, 7, 9]] = [0.5, 0.1, math.nan, 0.75]  # 3 + 2 · 0.5 = 4, 3.7, 3.1 + 2 · 0.6 = 4.3, and too like
+    like[[2, 5, 7, 9]] = [0.5, 0.1, math.nan, 0.9]  # 3 + 0.5 = 3.5, 3.4, 3.1 + 0.6 = 3.7, and 3.8
     monkeypatch.setattr(Likeness, "of", lambda self, label, trigger: float(like[label]))
+    monkeypatch.setattr(TriggerSearch, "norms", torch.from_numpy(np.exp(sizes)))
     p_values = np.ones(12)
-    p_values[[2, 5, 7, 9]] = 0.001
+    p_values[[2, 5, 7, 9]] = [0.001, 0.003, 0.002, 0.001]
     scan._judge(sizes, p_values)
     assert scan.shares[2] == pytest.approx(math.exp(-2))
-    assert scan._named() == [5, 2, 7]
+    assert scan._named() == [5, 2, 7, 9]
 
 
 def test_at_the_end_size_and_likeness_are_judged_together(
@@ -294,7 +308,7 @@ def test_at_the_end_size_and_likeness_are_judged_together(
 def test_the_verdict_says_of_how_many_labels_likeness_is_not_known(toy_honest: Classifier, toy_clean: Samples):
     seen = toy_clean.subset((toy_clean.labels != 4).nonzero().squeeze(1))
     without, whole = (PatchSweep(final_steps=0).inspect(toy_honest, clean, seed=0) for clean in (seen, toy_clean))
-    assert "(unknown of 1, for want of such images)" in without.null
+    assert "(unknown of 1 of 12 labels)" in without.null
     assert "unknown" not in whole.null
 
 
@@ -527,7 +541,6 @@ def test_what_is_large_when_refined_is_not_named(
     named = PatchSweep(final_steps=0).inspect(toy_backdoored, toy_clean, seed=0)
     assert named.targets
     monkeypatch.setattr(patch_sweep._Scan, "_refine", grow)
-    monkeypatch.setattr(patch_sweep, "no_short_cuts", lambda suspects, below: list(suspects))
     verdict = PatchSweep().inspect(toy_backdoored, toy_clean, seed=0)
     assert (verdict.outcome, verdict.targets) == (Outcome.NO_BACKDOOR_FOUND, ())
     assert verdict.p_value == named.p_value

@@ -7,10 +7,11 @@ Labels are looked at twice: early, when masks of honest labels still grow and a 
 trigger; and at the end, which is when large triggers show. Where there are many labels, only a lot and those with the
 best patches are searched, larger patches are tried, too, and the second look, where the first found nothing, is at the
 mean of several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but
-rarely the next. A label whose trigger makes images look like the label's own is a short cut of the data, and is not
-named. Of few labels, the end is judged by size and likeness together, as a large trigger is hardly smaller than an
-honest label's, but makes images look less like the label (docs/decisions/023); where something was tiny early, less is
-asked for there, and what is tiny by the mean of both looks is named if the end names nothing (docs/decisions/028). A
+rarely the next; and a label whose trigger makes images look like the label's own is a short cut of the data, and is
+not named. Of few labels, the end is judged by size and likeness together, as a large trigger is hardly smaller than an
+honest label's, but makes images look less like the label (docs/decisions/023); what is small enough is named, however
+much it looks like the label (docs/decisions/029). Where something was tiny early, less is asked for there, and what is
+tiny by the mean of both looks is named if the end names nothing (docs/decisions/028). A
 trigger that is as large as a typical one when it has been refined is not named (docs/decisions/024). A trigger that
 makes many labels small hides among them: the end is judged by each label's distance in a fixed spread, too
 (docs/decisions/025). Where nothing is sure, labels are searched from what was found for others, as a backdoor whose
@@ -47,7 +48,7 @@ from ..inversion.search import FIRST_WEIGHT, SearchOptions, TriggerSearch
 from ..metrics import clopper_pearson
 from .distances import SPREAD, distance_p_values, upper_half_p_values
 from .evidence import SMALL, WORKING_FLIP_RATE, evidence_of, mean_of_last
-from .likeness import HIGHEST_LINE, Likeness, line, no_short_cuts, weighed
+from .likeness import Likeness, line, no_short_cuts, weighed
 from .neural_cleanse import (
     AGAIN,
     BEFORE,
@@ -64,6 +65,7 @@ from .obstacles import obstacle
 from .outliers import Vector, anomaly_indices, label_p_values
 
 LIKENESS_COUNTS = 2.0  # a likeness of 1 counts as a trigger e² times as large
+LIKENESS_ORDERS = 1.0  # likewise, as e times as large, in the order of those that are named; see decision 029
 TINY = 1 / 7  # of a typical trigger, early; see decision 021
 TINY_WEIGHED = 1 / 12  # likewise, likeness counted, of many labels; see decision 024
 TINY_IN_BOTH = 1 / 10  # of few, by the mean of both looks, likeness counted; see decision 028
@@ -191,7 +193,7 @@ class _Scan:
         self.p_values = np.full(len(self.searched), np.inf)
         self.likenesses = np.full(len(self.searched), np.nan)
         self.typical = math.inf  # norm of a label at the last look
-        self.unlike = 0  # labels whose likeness is not known
+        self.unknown = 0  # labels whose likeness is not known, at the end
         self.searches = 1  # that what is judged at the end is the mean of
         self.finalists: list[int] = []  # places of labels whose triggers are refined
         self.in_time = True
@@ -273,17 +275,17 @@ class _Scan:
             early_p_values: ``(L,)`` of what was tiny then, 1 of the others.
         """
         alpha = self.method.alpha
-        looks = 1 if LOOKS * early_p_values.min() < alpha else LOOKS
         sizes, likenesses = self._at_the_end(self.run)
-        self.unlike = int(np.isnan(likenesses).sum())
+        self.unknown = int(np.isnan(likenesses).sum())
         of_both = (early + sizes) / 2
         judged = weighed(of_both, likenesses, LIKENESS_COUNTS)
-        early_p_values = np.where(_share(judged, self.in_lot.numpy()) <= TINY_IN_BOTH, early_p_values, 1)
-        found_early = LOOKS * early_p_values.min() < alpha
-        line = math.inf if found_early else alpha if looks == 1 else SURE * alpha
+        tiny_in_both = np.where(_share(judged, self.in_lot.numpy()) <= TINY_IN_BOTH, early_p_values, 1)
+        looks, line = LOOKS, SURE * alpha
+        if LOOKS * early_p_values.min() < alpha:
+            looks, line = 1, math.inf if LOOKS * tiny_in_both.min() < alpha else alpha
         self._judge(*self._until_sure(sizes, likenesses, looks=looks, line=line), looks=looks)
         if not self._named():
-            self._judge(of_both, early_p_values, judged)
+            self._judge(of_both, tiny_in_both, judged)
 
     def _until_sure(
         self, sizes: Vector, likenesses: Vector, *, looks: int, line: float
@@ -487,13 +489,13 @@ class _Scan:
         return [place for place in self._ranking().tolist() if low[place]]
 
     def _named(self) -> list[int]:
-        """Suspects whose triggers do not make images look like the label's own; the most suspicious first."""
-        suspects = self._suspects()
-        if suspects:
+        """Suspects, of many labels those that are no short cuts; first whose trigger is small and unlike the label."""
+        named = self._suspects()
+        if named:
             self.likenesses = self._compared(self.search)
-        below = line(self.likenesses) if self.many else HIGHEST_LINE  # of few, what is usual has been counted
-        named = no_short_cuts({place: self.likenesses[place] for place in suspects}, below)
-        both = weighed(np.log(self.shares), self.likenesses, LIKENESS_COUNTS)
+        if self.many:  # of few, likeness has been counted
+            named = no_short_cuts({place: self.likenesses[place] for place in named}, line(self.likenesses))
+        both = weighed(self.search.norms.cpu().log().numpy(), self.likenesses, LIKENESS_ORDERS)
         return sorted(named, key=lambda place: float(both[place]))
 
     @cached_property
@@ -532,7 +534,7 @@ class _Scan:
         later, test = f"the mean of {SEARCHES} searches at two points", "Grubbs' test"
         if not self.many:
             mean = f", the most suspicious by the mean of {self.searches} searches," if self.searches > 1 else ""
-            known = f" (unknown of {self.unlike}, for want of such images)" if self.unlike else ""
+            known = f" (unknown of {self.unknown} of {self.labels} labels)" if self.unknown else ""
             later = f"at the end, raised by likeness to the label's own images{known}{mean}"
             test = f"Grubbs' test, and in a spread of {SPREAD:g}, too"
         null = (
