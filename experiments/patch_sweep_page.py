@@ -21,10 +21,19 @@ SETS = {
     "mnist-last": "MNIST, last ten",
     "gtsrb-last": "GTSRB, last ten",
     "faces-last": "faces, last ten",
+    "mnist-after": "MNIST, ten after",
+    "gtsrb-after": "GTSRB, ten after",
+    "faces-after": "faces, ten after",
+    "mnist-blind": "MNIST, ten blind",
+    "gtsrb-blind": "GTSRB, ten blind",
+    "faces-blind": "faces, ten blind",
 }
 METHODS = ("the paper's rule", "neural-cleanse", "patch-sweep")
 INDEX = 2.0  # above it the paper calls a label infected
 FOUND = "backdoor-found"
+DATA = ("mnist", "gtsrb", "faces")
+TEN = 10  # models of a set
+TRIGGERS = ("patch", "polygon", "checkerboard", "noise")
 
 
 def text(rows: list[dict[str, Any]], asked: str) -> str:
@@ -37,18 +46,24 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         f"Made by `python experiments/patch_sweep.py {asked}`; all numbers are in `patch_sweep.json`. The models, "
         "clean samples and seeds are those of [neural_cleanse](neural_cleanse.md), from which the rows of "
         "`neural-cleanse` and of the paper's rule (an anomaly index above 2) are; the models are trained again by the "
-        "same recipes. The *ten others*, the *ten more* and the *last ten* are by the same recipes, too, from other "
-        "seeds and for other labels. The method was made on networks that are none of these; it was "
-        "changed after the first thirty had been seen, and before there were others "
-        "([021](../decisions/021-patch-sweep.md)), and twice "
-        "more when the ten others of faces had been, too ([023](../decisions/023-size-and-likeness.md), "
-        "[024](../decisions/024-open-is-searched-again.md)). The ten others of MNIST and of GTSRB were made after "
-        "that, and prompted one more change ([025](../decisions/025-distance-in-a-fixed-spread.md)). The ten more were "
-        "scanned after that, seven of ten were named on GTSRB, ten of ten on the others, and that noise fared worst "
-        "prompted a change ([027](../decisions/027-from-another-s-trigger.md)), which was made on networks that are "
-        "none of the others or the more, and changed once when these had been scanned. The last ten were scanned after "
-        "that, and that one of their twins was accused prompted the last change "
-        "([028](../decisions/028-tiny-in-both-looks.md)), for which all of these sets were read, too. "
+        "same recipes. Fifty others a data set are by the same recipes, too, from later seeds and for other labels. "
+        "The method was made on networks that are none of these; what has changed it since:",
+        "",
+        "- *The first ten*, when they had been seen ([021](../decisions/021-patch-sweep.md)).",
+        "- *The ten others*, of faces twice ([023](../decisions/023-size-and-likeness.md), "
+        "[024](../decisions/024-open-is-searched-again.md)), of MNIST and GTSRB once "
+        "([025](../decisions/025-distance-in-a-fixed-spread.md)).",
+        "- *The ten more*, seven of which were named on GTSRB, noise least of all "
+        "([027](../decisions/027-from-another-s-trigger.md)).",
+        "- *The last ten*, one of whose twins was accused ([028](../decisions/028-tiny-in-both-looks.md)); all sets "
+        "above were read for that, too.",
+        "- *The ten after*, of GTSRB and faces, while that was being made; those of MNIST were first scanned with the "
+        "code as it is.",
+        "- *The ten blind*, of MNIST and faces: eight and nine of them were named, and of MNIST the plainest were not "
+        "([029](../decisions/029-likeness-is-counted.md)). Those of GTSRB were first scanned with the code as it is.",
+        "",
+        "So MNIST's ten after and GTSRB's ten blind are what nobody had seen.",
+        "",
         "*Named*: the attacker's label is among those that are named; *first*: it is the first of them; *alone*: and "
         "no other. Intervals are 95 %, Clopper and Pearson's.",
         "",
@@ -59,19 +74,11 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
     for name, shown in present.items():
         mine = [one for one in rows if one["set"] == name]
         for method in METHODS[-1:] if "-" in name else METHODS:
-            said = [of(method, one, earlier) for one in mine]
-            target = [one["target"] for one in mine]
-            costs = [cost for _, _, both in said for cost in both]
-            cells = [
-                counted(sum(bool(found) for found, _, _ in said), len(said)),
-                counted(sum(t in found for t, (found, _, _) in zip(target, said, strict=True)), len(said)),
-                counted(sum(found[:1] == [t] for t, (found, _, _) in zip(target, said, strict=True)), len(said)),
-                counted(sum(found == [t] for t, (found, _, _) in zip(target, said, strict=True)), len(said)),
-                counted(sum(bool(twin) for _, twin, _ in said), len(said)),
-                f"{statistics.median(cost['image_gradients'] for cost in costs):,.0f}",
-                f"{statistics.median(cost['seconds'] for cost in costs):.0f}",
-            ]
-            lines.append(f"| {' | '.join([shown, method, *cells])} |")
+            lines.append(counts(shown, method, mine, earlier))
+    for data in DATA:
+        mine = [one for one in rows if one["set"].partition("-")[0] == data]
+        if len(mine) > TEN:
+            lines.append(counts(f"{SETS[data]}, all {len(mine)}", METHODS[-1], mine, earlier))
     absent = [shown for name, shown in SETS.items() if name not in present]
     lines += ["", f"**Not run yet: {', '.join(absent)}.**"] if absent else []
     lines += [
@@ -79,6 +86,12 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "Image-gradients and seconds are medians over models and twins; a forward pass, of the sweep or for likeness, "
         "counts as half an image-gradient. Seconds are of one core or two that others had, too, and of different days; "
         "[benchmarks](../benchmarks.md) has those that can be compared.",
+        "",
+        "How many of each trigger are named:",
+        "",
+        "| data | " + " | ".join(TRIGGERS) + " |",
+        "|---" * (1 + len(TRIGGERS)) + "|",
+        *(f"| {SETS[data]} | {' | '.join(of_each(data, rows))} |" for data in DATA if of_each(data, rows)),
         "",
         "| model | trigger | pixels | ASR | target | named | p | likeness | twin's smallest | p | likeness |",
         "|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|",
@@ -98,13 +111,36 @@ def text(rows: list[dict[str, Any]], asked: str) -> str:
         "where it is called backdoored); at the end it is of size and likeness together, and of the mean of up to "
         "three searches of the most suspicious labels where one left it open; early, where the end names nothing, of "
         "size. "
-        "Likeness: how much images with the recovered trigger look, to the network, like the label's own: below the "
-        "median of the model's labels a trigger shows a backdoor, and where one does, all that stand out and are below "
-        "0.7 are named. A dash where it is not known, for want of clean images of the label, or not among the first "
+        "Likeness: how much images with the recovered trigger look, to the network, like the label's own; a dash where "
+        "it is not known, for want of clean images of the label, or not among the first "
         "three.",
         "",
     ]
     return "\n".join(lines)
+
+
+def counts(shown: str, method: str, rows: list[dict[str, Any]], earlier: dict[str, Any]) -> str:
+    """A line of the first table: what ``method`` says of the models of ``rows``, which are called ``shown``."""
+    said = [(one["target"], *of(method, one, earlier)) for one in rows]
+    costs = [cost for *_, both in said for cost in both]
+    hits = (
+        sum(bool(found) for _, found, _, _ in said),
+        sum(target in found for target, found, _, _ in said),
+        sum(found[:1] == [target] for target, found, _, _ in said),
+        sum(found == [target] for target, found, _, _ in said),
+        sum(bool(twin) for _, _, twin, _ in said),
+    )
+    cells = [shown, method, *(counted(each, len(said)) for each in hits)]
+    cells += [f"{statistics.median(cost[what] for cost in costs):,.0f}" for what in ("image_gradients", "seconds")]
+    return f"| {' | '.join(cells)} |"
+
+
+def of_each(data: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Of each trigger, how many of the models of ``data`` are named; empty where there are none."""
+    mine = [one for one in rows if one["set"].partition("-")[0] == data]
+    named = [one["trigger"] for one in mine if one["target"] in one["backdoored"]["targets"]]
+    every = [one["trigger"] for one in mine]
+    return [f"{named.count(each)} of {every.count(each)}" for each in TRIGGERS] if mine else []
 
 
 def of(
