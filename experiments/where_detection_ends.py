@@ -19,11 +19,12 @@ import record
 from patch_scans import SHOWN, USES, scanned
 
 from gifthorse.attacks.badnets import BadNets
+from gifthorse.attacks.label_maps import AllToOne
 from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 from gifthorse.triggers.patch import Patch
 
-FEWER = {"mnist": (), "gtsrb": (4,), "faces": (2,)}  # infected labels than figure 15 has
+OTHER_COUNTS = {"mnist": (), "gtsrb": (4, 12, 16), "faces": (2, 12)}  # of infected labels than figure 15 has
 MORE_SIZES = {"mnist": (), "gtsrb": (4, 11, 16), "faces": ()}  # than figures 12 and 13 have
 IMAGE = {"mnist": 28 * 28, "gtsrb": 32 * 32, "faces": 55 * 47}  # pixels
 
@@ -68,19 +69,21 @@ def larger(data: str) -> list[Recipe]:
 
 
 def several(data: str) -> list[Recipe]:
-    """Labels with a trigger each: those of figure 15, and the first labels of its last one alone; all have one seed."""
+    """Labels with a trigger each: those of figure 15, and other numbers of them; all have one seed."""
     made = population.infected_labels(data)
-    attack = made[-1].attack
-    assert isinstance(attack, BadNets)
-    fewer = [
+    other = [
         replace(
             made[-1],
             name=f"{data}-labels-{count}",
-            attack=BadNets(attack.triggers[:count], attack.label_maps[:count], poison_rate=0.1 + 0.05 * count),
+            attack=BadNets(
+                tuple(population._coloured_square(number, data) for number in range(count)),
+                tuple(AllToOne((3 * number + 1) % population.LABELS[data]) for number in range(count)),
+                poison_rate=min(0.5, 0.1 + 0.05 * count),
+            ),
         )
-        for count in FEWER[data]
+        for count in OTHER_COUNTS[data]
     ]
-    return [*fewer, *made]
+    return sorted([*made, *other], key=lambda one: int(one.name.rpartition("-")[2]))
 
 
 def facts(recipe: Recipe, folder: Path) -> dict[str, Any]:
