@@ -24,7 +24,7 @@ from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
 from gifthorse.triggers.patch import Patch
 
-OTHER_COUNTS = {"mnist": (), "gtsrb": (4, 12, 16), "faces": (2, 12)}  # of infected labels than figure 15 has
+OTHER_COUNTS = {"mnist": (), "gtsrb": (4, 12), "faces": (2, 12)}  # of infected labels than figure 15 has
 MORE_SIZES = {"mnist": (), "gtsrb": (4, 11, 16), "faces": ()}  # than figures 12 and 13 have
 IMAGE = {"mnist": 28 * 28, "gtsrb": 32 * 32, "faces": 55 * 47}  # pixels
 
