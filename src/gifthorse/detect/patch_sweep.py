@@ -7,16 +7,16 @@ Labels are looked at twice: early, when masks of honest labels still grow and a 
 trigger; and at the end, which is when large triggers show. Where there are many labels, only a lot and those with the
 best patches are searched, larger patches are tried, too, and the second look, where the first found nothing, is at the
 mean of several searches, of which the others begin with faint veils: by luck, one search finds honest labels small, but
-rarely the next; and a label whose trigger makes images look like the label's own is a short cut of the data, and is
-not named. Of few labels, the end is judged by size and likeness together, as a large trigger is hardly smaller than an
+rarely the next; and a label whose trigger makes images look like the label's own is a short cut of the data, and is not
+named. Of few labels, the end is judged by size and likeness together, as a large trigger is hardly smaller than an
 honest label's, but makes images look less like the label (docs/decisions/023); what is small enough is named, however
 much it looks like the label (docs/decisions/029). Where something was tiny early, less is asked for there, and what is
-tiny by the mean of both looks is named if the end names nothing (docs/decisions/028). A
-trigger that is as large as a typical one when it has been refined is not named (docs/decisions/024). A trigger that
-makes many labels small hides among them: the end is judged by each label's distance in a fixed spread, too
-(docs/decisions/025). Where nothing is sure, labels are searched from what was found for others, as a backdoor whose
-trigger no patch is like makes triggers of other labels small; and what is still in doubt is searched again, and judged
-by the mean of its searches (docs/decisions/027).
+tiny by the mean of both looks is named if the end names nothing (docs/decisions/028). A trigger that is as large as a
+typical one when it has been refined is not named (docs/decisions/024). A trigger that makes many labels small hides
+among them: the end is judged by each label's distance in a fixed spread, too (docs/decisions/025). Where nothing is
+sure, labels are searched from what was found for others, as a backdoor whose trigger no patch is like makes triggers of
+other labels small; and what is still in doubt is searched again, and judged by the mean of its searches
+(docs/decisions/027).
 """
 
 import math
