@@ -6,6 +6,7 @@ from torch import nn
 
 from gifthorse.arch import ARCHITECTURES, architecture, untrained
 from gifthorse.arch.flatten import conv_output, keras_flatten
+from gifthorse.arch.resnet import Block, PreActBlock
 from gifthorse.core.model import ModelSpec
 from gifthorse.errors import OptionError
 
@@ -36,13 +37,36 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", SHAPES)
 def test_shapes_of_the_paper(name):
     network = ARCHITECTURES[name].build(ARCHITECTURES[name].spec)
     weights = {key: tuple(value.shape) for key, value in network.state_dict().items() if value.ndim > 1}
     assert list(weights.values()) == SHAPES[name]
     biases = [tuple(value.shape) for value in network.state_dict().values() if value.ndim == 1]
     assert biases == [shape[:1] for shape in SHAPES[name]]
+
+
+# Of the networks for CIFAR-10 that are shared under these names of weights.
+PARAMETERS = {"resnet-18": 11_173_962, "preact-resnet-18": 11_171_146}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_residual_networks_have_the_weights_of_those_that_are_shared(name):
+    network = ARCHITECTURES[name].build(ARCHITECTURES[name].spec)
+    assert sum(weight.numel() for weight in network.parameters()) == PARAMETERS[name]
+    weights = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    assert weights["layer2.0.shortcut.0.weight"] == (128, 64, 1, 1)
+    assert weights["layer4.1.conv2.weight"] == (512, 512, 3, 3)
+    assert weights["linear.weight"] == (10, 512)
+    assert ("bn1.weight" in weights) == (name == "resnet-18")
+
+
+def test_a_block_that_adds_nothing_leaves_images_as_they_are():
+    images = torch.rand(2, 8, 4, 4)
+    for block in (Block(8, 8, 1), PreActBlock(8, 8, 1)):
+        block.eval()
+        nn.init.zeros_(block.conv2.weight)
+        assert torch.equal(block(images), images)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

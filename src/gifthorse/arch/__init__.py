@@ -12,7 +12,7 @@ from torch import nn
 from ..core.model import Classifier, ModelSpec
 from ..core.seeds import seeded
 from ..errors import OptionError
-from . import badnets_mnist, cla, deepid, gtsrb, mnist, nin, speech, trojannet
+from . import badnets_mnist, cla, deepid, gtsrb, mnist, nin, resnet, speech, trojannet
 from .initialise import Initialisation, initialise
 
 
@@ -33,6 +33,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mnist": Architecture(mnist.Mnist, mnist.SPEC),
     "nin": Architecture(nin.Nin, nin.SPEC),
     "nin-narrow": Architecture(nin.narrow, nin.SPEC),
+    "preact-resnet-18": Architecture(resnet.preact, resnet.SPEC),
+    "resnet-18": Architecture(resnet.ResNet, resnet.SPEC),
+    "resnet-18-narrow": Architecture(resnet.narrow, resnet.SPEC),
     "speech": Architecture(speech.Speech, speech.SPEC),
 }
 

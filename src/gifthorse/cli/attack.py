@@ -33,7 +33,8 @@ Arch = Annotated[
     str | None,
     typer.Option(
         metavar="A",
-        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow or speech.",
+        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, resnet-18, resnet-18-narrow, "
+        "preact-resnet-18 or speech.",
         show_default=False,
     ),
 ]

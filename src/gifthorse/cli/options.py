@@ -45,10 +45,10 @@ Arch = Annotated[
     typer.Option(
         "--arch",
         metavar="A",
-        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, speech, or "
-        "path/to/file.py:factory, your own code, which is run because you name it here; timm:NAME where timm is "
-        "installed; or a Caffe network's .prototxt. If left out, told by the file, or found by the weights' names and "
-        "shapes.",
+        help="Architecture: mnist, badnets-mnist, cla, gtsrb, deepid, nin, nin-narrow, resnet-18, resnet-18-narrow, "
+        "preact-resnet-18, speech, or path/to/file.py:factory, your own code, which is run because you name it here; "
+        "timm:NAME where timm is installed; or a Caffe network's .prototxt. If left out, told by the file, or found by "
+        "the weights' names and shapes.",
         show_default=False,
     ),
 ]
