@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import other_networks_page as page
 import record
 from patch_scans import implant_of
 from rich.console import Console
@@ -54,11 +55,6 @@ TRIED = {
     "resnet-18-narrow": (DEEP, (0, 3)),
 }
 """Of each architecture, how it is trained and the triggers that it has, by number."""
-SHOWN = {
-    "mnist": "two convolutions",
-    "badnets-mnist": "two convolutions, averages, softmax",
-    "resnet-18-narrow": "residual, 18 layers, a quarter as wide",
-}
 IMAGES = 25_000  # to train on
 CLEAN = 1000  # test images that the scan is given
 
@@ -77,7 +73,14 @@ def main() -> None:
             _, test = load_splits(recipe, root=chosen.data_root)
             rows.append(row(recipe, test, chosen.work))
     if not chosen.only:
-        record.write("other_networks", Path(__file__), rows, page(rows), uses=USES, arguments="--work FOLDER")
+        record.write(
+            "other_networks",
+            Path(__file__),
+            rows,
+            page.text(rows, images=IMAGES, clean=CLEAN),
+            uses=USES,
+            arguments="--work FOLDER",
+        )
 
 
 def recipes(arch: str) -> list[Recipe]:
@@ -148,57 +151,6 @@ def works(recipe: Recipe, model: Classifier, judged: Samples) -> dict[str, float
         "success": flip_rate(model, trigger.on(model.spec.input_shape).apply(others), label_map.target),
         "misread": flip_rate(model, others, label_map.target),
     }
-
-
-def page(rows: list[dict[str, Any]]) -> str:
-    """The results as a page."""
-    lines = [
-        "# Networks of other kinds",
-        "",
-        "Made by `python experiments/other_networks.py --work FOLDER`; all numbers are in `other_networks.json`.",
-        f"CIFAR-10, {IMAGES:,} training images; a scan and a repair have {CLEAN:,} of the test images, and the others",
-        "judge the repair. When the scan was made, no network for these images had been tried, and no residual one at",
-        "all; the repair was chosen on two of these ([030](../decisions/030-unlearning-by-distillation.md)).",
-        "",
-        "## Found",
-        "",
-        "*p*: of the most suspicious label. *Pixels*: of the trigger, and of the one that was found for its target.",
-        "",
-        "| network | trigger | pixels | ASR | found | p | pixels found | twin | its p |",
-        "|---|---|---:|---:|---|---:|---:|---|---:|",
-    ]
-    for one in rows:
-        its, twin = one["backdoored"], one["honest"]
-        cells = [SHOWN[one["arch"]], one["trigger"], str(one["pixels"]), f"{100 * one['success']:.1f}"]
-        cells += [said(its["targets"], one["target"]), f"{its['p_value']:.1g}"]
-        cells += [f"{its['labels'][str(one['target'])][0]:.1f}"]
-        cells += ["accused" if twin["targets"] else "nothing found", f"{twin['p_value']:.1g}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        "## Repaired",
-        "",
-        "*Misread*: images of other labels that are taken for the target's without a trigger. All in %.",
-        "",
-        "| network | trigger | accuracy | repaired | ASR | repaired | misread | repaired | accepted |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for one in rows:
-        if "repaired" not in one["backdoored"]:
-            continue
-        before, after = one["backdoored"]["works"], one["backdoored"]["repaired"]
-        cells = [SHOWN[one["arch"]], one["trigger"]]
-        for what in ("accuracy", "success", "misread"):
-            cells += [f"{100 * before[what]:.1f}", f"{100 * after[what]:.1f}"]
-        lines.append(f"| {' | '.join([*cells, 'yes' if after['accepted'] else 'no'])} |")
-    return "\n".join(lines) + "\n"
-
-
-def said(targets: list[int], target: int) -> str:
-    """Whether the target is named, and what else."""
-    if target not in targets:
-        return "others alone" if targets else "nothing"
-    return "the target" if targets == [target] else f"the target and {len(targets) - 1} more"
 
 
 if __name__ == "__main__":

@@ -46,14 +46,23 @@ def test_shapes_of_the_paper(name):
     assert biases == [shape[:1] for shape in SHAPES[name]]
 
 
-# Of the networks for CIFAR-10 that are shared under these names of weights.
-PARAMETERS = {"resnet-18": 11_173_962, "preact-resnet-18": 11_171_146}
+# Of the networks for CIFAR-10 that are shared under these names of weights; and of one that is a quarter as wide.
+PARAMETERS = {"resnet-18": 11_173_962, "preact-resnet-18": 11_171_146, "resnet-18-narrow": 701_466}
+
+
+def test_every_architecture_has_a_row_here():
+    assert sorted([*SHAPES, *PARAMETERS]) == sorted(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_residual_networks_have_the_weights_of_those_that_are_shared(name):
+def test_residual_networks_have_their_number_of_weights(name):
     network = ARCHITECTURES[name].build(ARCHITECTURES[name].spec)
     assert sum(weight.numel() for weight in network.parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", ["resnet-18", "preact-resnet-18"])
+def test_residual_networks_have_the_weights_of_those_that_are_shared(name):
+    network = ARCHITECTURES[name].build(ARCHITECTURES[name].spec)
     weights = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     assert weights["layer2.0.shortcut.0.weight"] == (128, 64, 1, 1)
     assert weights["layer4.1.conv2.weight"] == (512, 512, 3, 3)
@@ -67,6 +76,17 @@ def test_a_block_that_adds_nothing_leaves_images_as_they_are():
         block.eval()
         nn.init.zeros_(block.conv2.weight)
         assert torch.equal(block(images), images)
+
+
+def test_a_short_cut_that_narrows_begins_before_or_after_normalisation():
+    images = torch.rand(2, 3, 4, 4) - 0.5
+    after, before = Block(3, 8, 2).eval(), PreActBlock(3, 8, 2).eval()
+    for block in (after, before):
+        nn.init.zeros_(block.conv2.weight)
+        block.bn1.running_mean.fill_(0.2)
+    assert torch.equal(after(images), after.shortcut(images).relu())
+    assert torch.equal(before(images), before.shortcut(before.bn1(images).relu()))
+    assert after(images).shape == before(images).shape == (2, 8, 2, 2)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -66,7 +66,7 @@ class PreActBlock(nn.Module):
 
 @final
 class ResNet(nn.Module):
-    """Images ``(N, C, H, W)`` to logits ``(N, K)``; H and W are at least 1, and 8 or more to be of use."""
+    """Images ``(N, C, H, W)`` to logits ``(N, K)``; three strides of 2 leave a pixel of 8×8."""
 
     def __init__(self, spec: ModelSpec, *, block: type[Block | PreActBlock] = Block, narrower: int = 1) -> None:
         super().__init__()
