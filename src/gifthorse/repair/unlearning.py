@@ -53,6 +53,7 @@ class Unlearning(Repairer):
         rounds: of fine-tuning, at most; between them the triggers are searched for again.
         search_steps: of each of those searches.
         search_images: that each label meets in a step of them.
+        starts: searches for each label, from as many first masks: one alone misses what another finds.
         epochs: passes over the clean samples in a round.
         batch_size: images in a step.
         stamped_share: share of a batch that carries a trigger, in (0, 1).
@@ -69,6 +70,7 @@ class Unlearning(Repairer):
     rounds: int = 5
     search_steps: int = 150
     search_images: int = 16
+    starts: int = 4
     epochs: int = 1
     batch_size: int = 64
     stamped_share: float = 0.2
@@ -79,7 +81,7 @@ class Unlearning(Repairer):
     distillation: float = 20.0
 
     def __post_init__(self) -> None:
-        for option in ("rounds", "search_steps", "search_images", "epochs", "batch_size", "steps"):
+        for option in ("rounds", "search_steps", "search_images", "starts", "epochs", "batch_size", "steps"):
             if not getattr(self, option) >= 1:
                 raise OptionError(f"{option} must be at least 1, got {getattr(self, option)}")
         if not 0 < self.stamped_share < 1:
@@ -102,13 +104,15 @@ class Unlearning(Repairer):
         check_names_a_label(verdict, self.name)
         unseen, training = held_out(model, clean, share=HELD_OUT_SHARE, seed=seed)
         triggers = verdict.triggers
-        wide = tuple(replace(evidence, trigger=grown(evidence.trigger)) for evidence in triggers)
+        larger = [
+            tuple(replace(evidence, trigger=form(evidence.trigger)) for evidence in triggers) for form in (grown, filled)
+        ]
         gone = self.gone + misread(model, unseen, verdict.targets)
         judge = Judge(model, unseen, triggers, accuracy_budget=self.accuracy_budget, gone=gone)
 
         def left(candidate: Classifier) -> float:
-            """The largest share of unseen samples that a recovered trigger turns, grown or not."""
-            return max(max(flip_rates(candidate, unseen, forms).values()) for forms in (triggers, wide))
+            """The largest share of unseen samples that a recovered trigger turns, as it is or larger."""
+            return max(max(flip_rates(candidate, unseen, forms).values()) for forms in (triggers, *larger))
 
         def lost(candidate: Classifier) -> bool:
             return left(candidate) <= gone
@@ -165,7 +169,8 @@ class Unlearning(Repairer):
             fit(model, training, seed=seed + turn, progress=part, change=lesson.stamped, penalty=lesson.divergence)
 
     def _search(self, model: Classifier, training: Samples, labels: Tensor, *, seed: int) -> list[MaskedPattern]:
-        """What still leads to ``labels`` in a model that has unlearnt something."""
+        """What still leads to ``labels`` in a model that has unlearnt something, ``starts`` of each."""
+        labels = labels.repeat(self.starts)
         search = TriggerSearch(model, training, labels, options=SearchOptions(flip_goal=SEARCH_GOAL), seed=seed)
         for _ in range(self.search_steps):
             search.advance(torch.arange(len(labels)), images=self.search_images)
