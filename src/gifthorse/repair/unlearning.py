@@ -105,7 +105,8 @@ class Unlearning(Repairer):
         unseen, training = held_out(model, clean, share=HELD_OUT_SHARE, seed=seed)
         triggers = verdict.triggers
         larger = [
-            tuple(replace(evidence, trigger=form(evidence.trigger)) for evidence in triggers) for form in (grown, filled)
+            tuple(replace(evidence, trigger=form(evidence.trigger)) for evidence in triggers)
+            for form in (grown, filled)
         ]
         gone = self.gone + misread(model, unseen, verdict.targets)
         judge = Judge(model, unseen, triggers, accuracy_budget=self.accuracy_budget, gone=gone)
