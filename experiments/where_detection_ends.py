@@ -22,9 +22,11 @@ from gifthorse.attacks.badnets import BadNets
 from gifthorse.attacks.label_maps import AllToOne
 from gifthorse.redteam import Recipe, zoo
 from gifthorse.redteam.make import load_splits
+from gifthorse.triggers.noise import Noise
 from gifthorse.triggers.patch import Patch
 
-OTHER_COUNTS = {"mnist": (), "gtsrb": (4, 12), "faces": (2, 12)}  # of infected labels than figure 15 has
+OTHER_COUNTS = {"mnist": (), "gtsrb": (4, 12, 16, 24), "faces": (2, 12)}  # of infected labels than figure 15 has
+FIGURE_15_PLACES = {"mnist": 12, "gtsrb": 16, "faces": 12}  # side by side
 MORE_SIZES = {"mnist": (), "gtsrb": (4, 11, 16), "faces": ()}  # than figures 12 and 13 have
 IMAGE = {"mnist": 28 * 28, "gtsrb": 32 * 32, "faces": 55 * 47}  # pixels
 
@@ -76,7 +78,7 @@ def several(data: str) -> list[Recipe]:
             made[-1],
             name=f"{data}-labels-{count}",
             attack=BadNets(
-                tuple(population._coloured_square(number, data) for number in range(count)),
+                squares(count, data),
                 tuple(AllToOne((3 * number + 1) % population.LABELS[data]) for number in range(count)),
                 poison_rate=min(0.5, 0.1 + 0.05 * count),
             ),
@@ -84,6 +86,16 @@ def several(data: str) -> list[Recipe]:
         for count in OTHER_COUNTS[data]
     ]
     return sorted([*made, *other], key=lambda one: int(one.name.rpartition("-")[2]))
+
+
+def squares(count: int, data: str) -> tuple[Noise, ...]:
+    """Squares of noise side by side, each with its own pattern: as in figure 15, closer where there are many."""
+    if count <= FIGURE_15_PLACES[data]:
+        return tuple(population._coloured_square(number, data) for number in range(count))
+    return tuple(
+        Noise(height=4, width=4, place=(1 + 6 * (number // 5), 1 + 6 * (number % 5)), seed=10 + number)
+        for number in range(count)
+    )
 
 
 def facts(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -125,8 +137,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
         "## Several infected labels",
         "",
-        "Each infected label has a trigger of its own. The paper finds up to 3 of 10 labels on MNIST, and 8 of 43 on",
-        "GTSRB.",
+        "Each infected label has a trigger of its own, a square of noise. The paper finds up to 3 of 10 labels on",
+        "MNIST, and 8 of 43 on GTSRB.",
         "",
         "| data | infected labels | least ASR | p | named | first | other labels named | twin | its p |",
         "|---|---:|---:|---:|---:|---|---:|---|---:|",
