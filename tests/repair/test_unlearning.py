@@ -78,6 +78,12 @@ def answers() -> Classifier:
     return Classifier(Answers(), ModelSpec((1, 1, 2), 2)).eval()
 
 
+def test_labels_are_searched_from_several_starts(toy_backdoored: Classifier, toy_clean: Samples):
+    found = Unlearning(starts=3, search_steps=2)._search(toy_backdoored, toy_clean, torch.tensor([1, 2]), seed=0)
+    assert len(found) == 6
+    assert not any(torch.equal(found[0].mask, other.mask) for other in found[1:])
+
+
 def test_what_is_misread_as_the_target_anyway_may_stay(answers: Classifier):
     # Of four images of label 0, one is taken for label 1; of two of label 1, both for label 0.
     rows = torch.tensor([[9, 0], [9, 0], [9, 0], [0, 9], [9, 0], [9, 0]], dtype=torch.uint8)
@@ -135,7 +141,7 @@ def test_variants_are_triggers_of_the_same_size_and_colours():
     "options",
     [{"rounds": 0}, {"search_steps": 0}, {"epochs": 0}, {"batch_size": 0}, {"steps": 0}, {"stamped_share": 1.0},
      {"learning_rates": ()}, {"learning_rates": (0.0,)}, {"accuracy_budget": 1.0}, {"gone": -0.1},
-     {"distillation": -1.0}],
+     {"distillation": -1.0}, {"starts": 0}],
     ids=str,
 )  # fmt: skip
 def test_bad_options(options: dict[str, float]):
