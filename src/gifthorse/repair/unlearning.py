@@ -156,7 +156,8 @@ class Unlearning(Repairer):
         labels = torch.tensor(verdict.targets)
         longest = max(evidence.steps for evidence in verdict.labels)
         cured = CURED * median(e.norm for e in verdict.labels if e.steps >= SEARCHED_LONG * longest)
-        epochs = max(self.epochs, -(-self.steps * self.batch_size // len(training)))
+        batches = -(-len(training) // self.batch_size)
+        epochs = max(self.epochs, -(-self.steps // batches))
         fit = Training(epochs=epochs, batch_size=self.batch_size, learning_rate=rate)
         for turn in range(self.rounds):
             if turn > 0:
