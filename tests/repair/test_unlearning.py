@@ -62,6 +62,21 @@ def test_one_sample(toy_backdoored: Classifier, toy_clean: Samples, verdict: Ver
         Unlearning().repair(toy_backdoored, toy_clean.subset(torch.tensor([0])), verdict, seed=0)
 
 
+@pytest.mark.parametrize(("samples", "batches", "passes"), [(10, 1, 60), (200, 3, 20)])
+def test_few_samples_are_passed_over_in_as_many_steps(
+    toy_backdoored: Classifier, toy_clean: Samples, verdict: Verdict, samples: int, batches: int, passes: int
+):
+    steps = set()
+
+    def progress(what: str, *, done: float, total: float) -> None:
+        del done
+        steps.add((what, total))
+
+    few = toy_clean.take(samples, seed=0)
+    Unlearning(rounds=1, learning_rates=(1e-3,)).repair(toy_backdoored, few, verdict, seed=0, progress=progress)
+    assert steps == {("repair 1: round 1: training", batches * passes)}
+
+
 class Answers(nn.Module):
     """A network whose logits are the first row of an image."""
 
