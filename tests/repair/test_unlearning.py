@@ -1,19 +1,21 @@
 """Unlearning: the original trigger stops working, which the repairer has never seen."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from gifthorse.core.attack import Implant
 from gifthorse.core.data import Samples
-from gifthorse.core.model import Classifier
+from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.core.trigger import MaskedPattern
 from gifthorse.core.verdict import Verdict
 from gifthorse.detect.neural_cleanse import NeuralCleanse
 from gifthorse.errors import DataError, OptionError
 from gifthorse.metrics import accuracy, attack_success_rate
-from gifthorse.repair.unlearning import Unlearning, filled, grown, variant
+from gifthorse.repair.unlearning import Unlearning, _Lesson, filled, grown, misread, variant
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,68 @@ def test_one_sample(toy_backdoored: Classifier, toy_clean: Samples, verdict: Ver
         Unlearning().repair(toy_backdoored, toy_clean.subset(torch.tensor([0])), verdict, seed=0)
 
 
+@pytest.mark.parametrize(("samples", "batches", "passes"), [(10, 1, 60), (200, 3, 20)])
+def test_few_samples_are_passed_over_in_as_many_steps(
+    toy_backdoored: Classifier, toy_clean: Samples, verdict: Verdict, samples: int, batches: int, passes: int
+):
+    steps = set()
+
+    def progress(what: str, *, done: float, total: float) -> None:
+        del done
+        steps.add((what, total))
+
+    few = toy_clean.take(samples, seed=0)
+    Unlearning(rounds=1, learning_rates=(1e-3,)).repair(toy_backdoored, few, verdict, seed=0, progress=progress)
+    assert steps == {("repair 1: round 1: training", batches * passes)}
+
+
+class Answers(nn.Module):
+    """A network whose logits are the first row of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scale * images[:, 0, 0]
+
+
+@pytest.fixture
+def answers() -> Classifier:
+    return Classifier(Answers(), ModelSpec((1, 1, 2), 2)).eval()
+
+
+def test_labels_are_searched_from_several_starts(toy_backdoored: Classifier, toy_clean: Samples):
+    found = Unlearning(starts=3, search_steps=2)._search(toy_backdoored, toy_clean, torch.tensor([1, 2]), seed=0)
+    assert len(found) == 6
+    assert not any(torch.equal(found[0].mask, other.mask) for other in found[1:])
+
+
+def test_what_is_misread_as_the_target_anyway_may_stay(answers: Classifier):
+    # Of four images of label 0, one is taken for label 1; of two of label 1, both for label 0.
+    rows = torch.tensor([[9, 0], [9, 0], [9, 0], [0, 9], [9, 0], [9, 0]], dtype=torch.uint8)
+    samples = Samples(rows[:, None, None], torch.tensor([0, 0, 0, 0, 1, 1]), source="by hand")
+    assert misread(answers, samples, (1,)) == 0.25
+    assert misread(answers, samples, (0, 1)) == 1.0
+
+
+def test_divergence_by_hand(answers: Classifier):
+    # The image of answers (0, 0) is stamped, so that they are (1, 0): the original says a half, the other e / (1 + e).
+    lesson = _Lesson((MaskedPattern(torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1, 2)),), 0.5, answers, 2.0)
+    lesson.bfloat16 = False
+    generator = torch.Generator().manual_seed(0)
+    images = torch.zeros(2, 1, 1, 2)
+    stamped = images.clone()
+    stamped[0, 0, 0, 0] = 1
+    lesson.stamped(images, generator)
+    assert torch.equal(lesson.unstamped, images)
+    expected = 0.5 * (math.log(0.5 * (1 + math.e) / math.e) + math.log(0.5 * (1 + math.e)))
+    found = lesson.divergence(answers, stamped, torch.tensor([0, 0]), generator)
+    assert float(found.detach()) == pytest.approx(2.0 * expected / 2)  # of two images, one diverges
+    assert found.requires_grad
+    assert float(lesson.divergence(answers, images, torch.tensor([0, 0]), generator).detach()) == pytest.approx(0)
+
+
 def test_grown_by_hand():
     mask, pattern = torch.zeros(1, 5, 5), torch.zeros(3, 5, 5)
     mask[0, 2, 2] = 0.8
@@ -91,7 +155,8 @@ def test_variants_are_triggers_of_the_same_size_and_colours():
 @pytest.mark.parametrize(
     "options",
     [{"rounds": 0}, {"search_steps": 0}, {"epochs": 0}, {"batch_size": 0}, {"steps": 0}, {"stamped_share": 1.0},
-     {"learning_rates": ()}, {"learning_rates": (0.0,)}, {"accuracy_budget": 1.0}, {"gone": -0.1}],
+     {"learning_rates": ()}, {"learning_rates": (0.0,)}, {"accuracy_budget": 1.0}, {"gone": -0.1},
+     {"distillation": -1.0}, {"starts": 0}],
     ids=str,
 )  # fmt: skip
 def test_bad_options(options: dict[str, float]):

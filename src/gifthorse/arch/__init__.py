@@ -33,9 +33,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mnist": Architecture(mnist.Mnist, mnist.SPEC),
     "nin": Architecture(nin.Nin, nin.SPEC),
     "nin-narrow": Architecture(nin.narrow, nin.SPEC),
-    "preact-resnet-18": Architecture(resnet.preact, resnet.SPEC),
-    "resnet-18": Architecture(resnet.ResNet, resnet.SPEC),
-    "resnet-18-narrow": Architecture(resnet.narrow, resnet.SPEC),
+    "preact-resnet-18": Architecture(resnet.preact, nin.SPEC),
+    "resnet-18": Architecture(resnet.ResNet, nin.SPEC),
+    "resnet-18-narrow": Architecture(resnet.narrow, nin.SPEC),
     "speech": Architecture(speech.Speech, speech.SPEC),
 }
 

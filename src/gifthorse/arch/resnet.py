@@ -14,9 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.model import ModelSpec
-from .nin import SPEC as OBJECTS
 
-SPEC = OBJECTS
 FILTERS = (64, 128, 256, 512)
 BLOCKS = 2  # of a stage
 
