@@ -40,7 +40,7 @@ _SETS: Final = ("builtins.set", "__builtin__.set", "builtins.frozenset", "__buil
 _KEPT: Final = frozenset(
     """
     _codecs.encode builtins.bytearray builtins.complex builtins.slice collections.Counter collections.defaultdict
-    collections.deque datetime.date datetime.datetime datetime.timedelta decimal.Decimal functools.partial
+    collections.deque datetime.date datetime.datetime datetime.timedelta decimal.Decimal
     numpy.core.multiarray._reconstruct numpy._core.multiarray._reconstruct numpy.core.multiarray.scalar
     numpy._core.multiarray.scalar numpy.dtype pathlib.Path pathlib.PosixPath pathlib.PurePosixPath
     pathlib.PureWindowsPath pathlib.WindowsPath torch.Size torch.device torch.serialization._get_layout uuid.UUID
