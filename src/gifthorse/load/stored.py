@@ -90,7 +90,7 @@ class Place:
 @final
 @dataclass
 class Part:
-    """An object of a class that is not in the file, or not looked up: such as a part of a network, by its attributes."""
+    """An object of a class that is not looked up, such as a part of a network, by its attributes."""
 
     kind: str
     state: Any = None
@@ -140,12 +140,9 @@ def tensors_in(content: bytes, folder: str, kinds: dict[str, torch.dtype] | None
             values = stack[start:]
             del stack[start:]
             _gather(name, values, stack)
-        elif name in {"TUPLE1", "TUPLE2", "TUPLE3"}:
-            count = int(name[-1])
-            stack[-count:] = [tuple(stack[-count:])]
-        elif name == "SETITEM":
-            values = stack[-2:]
-            del stack[-2:]
+        elif name in _COUNTED:
+            values = stack[-_COUNTED[name] :]
+            del stack[-_COUNTED[name] :]
             _gather(name, values, stack)
         elif name in _TWO:
             second = stack.pop()
@@ -167,7 +164,7 @@ def _whole(value: object) -> int:
 
 
 def _gather(name: str, values: list[Any], stack: list[Any]) -> None:
-    if name == "TUPLE":
+    if name.startswith("TUPLE"):
         stack.append(tuple(values))
     elif name in {"LIST", "FROZENSET"}:
         stack.append(values)
@@ -253,6 +250,7 @@ def _appended(values: Any, value: Any, folder: str) -> Any:  # noqa: ANN401
 
 
 _MARKED: Final = frozenset(("TUPLE", "LIST", "DICT", "FROZENSET", "APPENDS", "SETITEMS", "ADDITEMS"))
+_COUNTED: Final = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "SETITEM": 2}
 _TWO: Final = {"REDUCE": _called, "NEWOBJ": _made, "BUILD": _built, "APPEND": _appended, "STACK_GLOBAL": _named}
 _PLAIN: Final[Mapping[str, Any]] = {
     "GLOBAL": lambda argument: _Name(str(argument).replace(" ", ".", 1)),

@@ -40,7 +40,7 @@ def running(place: Place) -> Iterator[Named]:
         for file, new in ((f"{name}-zip.pth", True), (f"{name}-legacy.pth", False)):
             gadget = gadgets(place.canary(file))[name]
             yield place.write(file, saved({**WEIGHTS, "extra": gadget}, _use_new_zipfile_serialization=new))
-            file = f"{name}-in-a-network-{'zip' if new else 'legacy'}.pth"
+        for file, new in ((f"{name}-in-a-network-zip.pth", True), (f"{name}-in-a-network-legacy.pth", False)):
             network = torch.nn.Sequential(torch.nn.Linear(2, 2))
             network.extra = gadgets(place.canary(file))[name]
             yield place.write(file, saved(network, _use_new_zipfile_serialization=new))
