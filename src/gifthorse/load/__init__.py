@@ -69,7 +69,7 @@ def load_model(
     A network that the file describes is rebuilt from operations of torch, and compared with the format's own runtime.
 
     Args:
-        path: safetensors, a PyTorch state dict or a whole pickled network, ONNX, a Keras model or Keras ``.h5`` weights,
+        path: safetensors, a PyTorch state dict or a whole pickled network, ONNX, a Keras model or Keras weights,
             or a ``.caffemodel``; known by its bytes. Or the folder of an image classifier of transformers.
         arch: a built-in name, ``timm:NAME``, or ``path/to/file.py:factory``, **which is run**: a function or class that
             takes no argument or the ``ModelSpec``, and returns the network; or the ``.prototxt`` of a Caffe network.
