@@ -147,6 +147,11 @@ def state_dict(data: bytes) -> object:
     return _from("load", "FORMATS")["state-dict"].read(_written("weights.pth", data))
 
 
+def pickled_network(data: bytes) -> object:
+    """A whole network in a pickle, its weights read as data."""
+    return _from("load", "FORMATS")["pickled-network"].read(_written("network.pth", data))
+
+
 def safetensors(data: bytes) -> object:
     """Weights in safetensors, read."""
     return _from("load", "FORMATS")["safetensors"].read(_written("weights.safetensors", data))
@@ -367,6 +372,16 @@ def _sound_pickle() -> Iterable[bytes]:
         yield from (archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
 
 
+def _sound_networks() -> Iterable[bytes]:
+    torch = import_module("torch")
+    network, _ = _network()
+    for content in (network, {"model": network, "epoch": 1}):
+        for new in (True, False):
+            stream = io.BytesIO()
+            torch.save(content, stream, _use_new_zipfile_serialization=new)
+            yield stream.getvalue()
+
+
 def _sound_tensors() -> Iterable[bytes]:
     network, images = _network()
     save = import_module("safetensors.torch").save
@@ -480,6 +495,7 @@ TARGETS = {
     "state-dict": Target(
         "load.state_dict", state_dict, ("torch-running", "torch-hidden", "torch-absurd", "archives-contradicting")
     ),
+    "pickled-network": Target("load.pickled_network", pickled_network, ("torch-running",), (), _sound_networks),
     "safetensors": Target("load.safetensors", safetensors, ("safetensors-lying",)),
     "keras-h5": Target("load.keras_h5", keras_h5, ("hdf5-linking", "hdf5-absurd", "hdf5-damaged")),
     "model-file": Target(

@@ -26,8 +26,8 @@ from gifthorse.errors import (
 from gifthorse.load import FORMATS, load_model, save_model
 
 FILES = {"keras-h5": "model.h5", "safetensors": "model.safetensors", "state-dict": "model.pth"}
-PROGRAMS = {"torch-export", "torchscript"}
-"""Formats that hold the network's program, too, and are written in place of a file that came in: test_archives.py."""
+PROGRAMS = {"pickled-network", "torch-export", "torchscript"}
+"""Formats of files that hold, or name, code too, and are written in place of one that came in: tests of their own."""
 
 
 def same_weights(one: Classifier, other: Classifier) -> bool:

@@ -25,6 +25,7 @@ from .keras_h5 import KerasH5
 from .network import build_network, spec_of_described
 from .onnx import Onnx
 from .parity import check_random, check_samples
+from .pickled_network import PickledNetwork
 from .probe import probed
 from .safetensors import SafeTensors
 from .spec_file import SpecOptions, checked, merged, read_spec, spec_path, write_spec
@@ -43,6 +44,7 @@ FORMATS: dict[str, Format] = {
     "keras": KerasArchive(),
     "keras-h5": KerasH5(),
     "onnx": Onnx(),
+    "pickled-network": PickledNetwork(),
     "safetensors": SafeTensors(),
     "state-dict": StateDict(),
     "torch-export": TorchExport(),
@@ -67,8 +69,8 @@ def load_model(
     A network that the file describes is rebuilt from operations of torch, and compared with the format's own runtime.
 
     Args:
-        path: safetensors, a PyTorch state dict, ONNX, a Keras model or Keras ``.h5`` weights, or a ``.caffemodel``;
-            known by its bytes. Or the folder of an image classifier of transformers.
+        path: safetensors, a PyTorch state dict or a whole pickled network, ONNX, a Keras model or Keras weights,
+            or a ``.caffemodel``; known by its bytes. Or the folder of an image classifier of transformers.
         arch: a built-in name, ``timm:NAME``, or ``path/to/file.py:factory``, **which is run**: a function or class that
             takes no argument or the ``ModelSpec``, and returns the network; or the ``.prototxt`` of a Caffe network.
             None takes the network that the file describes, and finds the built-in one that fits where it holds weights

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import ModelFileError, OptionError, UnsafeFileError
 from ..isolated import Isolated, Limits
 from ..provenance.content import look_into
+from ..provenance.findings import Finding
 from .interface import Original, reading
 from .state_dict import WAY_OUT
 from .stored import Numbers, Place
@@ -42,12 +43,22 @@ def refuse_unsafe(path: Path, what: str) -> None:
         ModelFileError: it is damaged, or holds what was not looked into.
     """
     found = [one for one in look_into(path).findings if one.rule != "GH112" or one.place]
+    refuse_found(path, f"{what} that was not opened, not even in a closed process", found)
+
+
+def refuse_found(path: Path, what: str, found: Sequence[Finding]) -> None:
+    """Refuse a file for what was found in it, if anything was.
+
+    Raises:
+        UnsafeFileError: something in it would run, or reach out of it, when it is opened.
+        ModelFileError: it is damaged, or holds what was not looked into.
+    """
     if not found:
         return
     told = "; ".join(f"{one.place}: {one.message}" if one.place else one.message for one in found[:SHOWN])
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     kind = ModelFileError if all(one.leaves_open for one in found) else UnsafeFileError
-    raise kind(f"{path} is a {what} that was not opened, not even in a closed process: {told}{more}; {WAY_OUT}")
+    raise kind(f"{path} is a {what}: {told}{more}; {WAY_OUT}")
 
 
 def opened(path: Path) -> Isolated:

@@ -59,10 +59,7 @@ class StateDict(Format):
         """The tensors of the innermost state dict."""
         refuse_code(path)
         _refuse_absurd(path)
-        weights = _tensors(_innermost(_open(path), path))
-        others = weights.keys() - {AVERAGED}
-        if others and all(name.startswith("module.") for name in others):
-            weights.pop(AVERAGED, None)
+        weights = tensors_of(innermost(_open(path), path))
         return {name: _dense(path, name, tensor) for name, tensor in weights.items()}
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
@@ -71,7 +68,7 @@ class StateDict(Format):
         new_format = True
         if template is not None:
             content = _open(template)
-            state = _innermost(content, template)
+            state = innermost(content, template)
             for name, weight in weights.items():
                 changed = weight.to(state[name].dtype)
                 state[name] = _as_parameter(changed, state[name])
@@ -109,17 +106,10 @@ def refuse_code(path: Path) -> None:
         ModelFileError: one of them is damaged.
     """
     with reading(path, "PyTorch file"):
-        scans = list(_scans(path))
+        scans = list(pickles_of(path))
     forbidden = [name for scan in scans for name in scan.forbidden if name not in HARMLESS]
     if forbidden:
-        modules = [name for name in forbidden if name.startswith("torch.nn.modules.")]
-        others = [name for name in forbidden if name not in modules]
-        named = ", ".join([*others, *modules][:5]) + (f" and {len(forbidden) - 5} more" if len(forbidden) > 5 else "")
-        if modules and not any(scan.dangerous for scan in scans):
-            raise UnsafeFileError(
-                f"{path} is a whole network from torch.save(model), not its weights: opening it would call what it "
-                f"names ({named}). It was not opened and the code was not run; {WAY_OUT}"
-            )
+        named = ", ".join(forbidden[:5]) + (f" and {len(forbidden) - 5} more" if len(forbidden) > 5 else "")
         raise UnsafeFileError(
             f"{path} carries code: opening it would call {named}, which weights do not need. It was not opened and "
             f"the code was not run; {WAY_OUT}"
@@ -128,7 +118,8 @@ def refuse_code(path: Path) -> None:
         raise ModelFileError(f"{path}: the PyTorch file is damaged or incomplete; fetch or save it again")
 
 
-def _scans(path: Path) -> Iterator[PickleScan]:
+def pickles_of(path: Path) -> Iterator[PickleScan]:
+    """What the pickles in a file of torch would look up; none is opened."""
     if head(path, 4) == ZIP_MAGIC:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -206,18 +197,22 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - whatever was saved
             ) from error
 
 
-def _innermost(content: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
-    """The dictionary of tensors inside a checkpoint."""
+def innermost(content: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
+    """The dictionary of tensors inside a checkpoint.
+
+    Raises:
+        ModelFileError: there is none, or several and none of a usual name.
+    """
     for _ in range(DEEPEST):
         if not isinstance(content, dict):
             break
         inner = {key: value for key, value in content.items() if isinstance(value, dict)}
         usual = [key for key in USUAL_KEYS if key in inner]
-        usual = [key for key in usual if _tensors(inner[key])] or usual  # one may hold settings
-        own = _tensors(content)
+        usual = [key for key in usual if tensors_of(inner[key])] or usual  # one may hold settings
+        own = tensors_of(content)
         if own and not (usual and all(tensor.numel() == 1 for tensor in own.values())):  # a loss, an epoch
             return content
-        filled = [key for key in inner if _tensors(inner[key])] or (list(inner) if len(inner) == 1 else [])
+        filled = [key for key in inner if tensors_of(inner[key])] or (list(inner) if len(inner) == 1 else [])
         if not usual and len(filled) > 1:
             raise ModelFileError(
                 f"{path} holds several sets of weights, {', '.join(map(repr, filled[:5]))}; save the one that is "
@@ -230,8 +225,13 @@ def _innermost(content: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
     )
 
 
-def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
-    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+def tensors_of(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The tensors in a dictionary, but for the count of an averaged model."""
+    weights = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    others = weights.keys() - {AVERAGED}
+    if others and all(name.startswith("module.") for name in others):
+        weights.pop(AVERAGED, None)
+    return weights
 
 
 def _dense(path: Path, name: str, tensor: Tensor) -> Tensor:

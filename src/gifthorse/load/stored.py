@@ -1,4 +1,4 @@
-"""Where in an archive of torch the numbers of its tensors lie: read from its pickles as data, without unpickling them.
+"""Where in a file of torch the numbers of its tensors lie: read from its pickles as data, without unpickling them.
 
 The opcodes are followed by a small machine that knows lists, dictionaries and tensors, and calls nothing.
 """
@@ -25,11 +25,28 @@ _FORMATS: Final = {
 }  # fmt: skip
 NAMED_FORMATS: Final = {str(one).removeprefix("torch."): one for one in _FORMATS.values()}
 """By their names, the number formats that are read."""
-_THROUGH: Final = tuple(
-    f"torch.jit._pickle.{name}"
-    for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag")
+_THROUGH: Final = (
+    *(
+        f"torch.jit._pickle.{name}"
+        for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag")
+    ),
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
 )
-"""Functions of TorchScript's pickles that give their first argument."""
+"""Functions that give their first argument, as far as that is of interest here."""
+_TENSORS: Final = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
+_WRAPPED: Final = "torch._tensor._rebuild_from_type_v2"
+_SETS: Final = ("builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset")
+_KEPT: Final = frozenset(
+    """
+    _codecs.encode builtins.bytearray builtins.complex builtins.slice collections.Counter collections.defaultdict
+    collections.deque datetime.date datetime.datetime datetime.timedelta decimal.Decimal
+    numpy.core.multiarray._reconstruct numpy._core.multiarray._reconstruct numpy.core.multiarray.scalar
+    numpy._core.multiarray.scalar numpy.dtype pathlib.Path pathlib.PosixPath pathlib.PurePosixPath
+    pathlib.PureWindowsPath pathlib.WindowsPath torch.Size torch.device torch.serialization._get_layout uuid.UUID
+    """.split()  # noqa: SIM905
+)
+"""What networks and training scripts keep beside weights that calls a name, and is of no interest here."""
 
 
 @final
@@ -73,7 +90,7 @@ class Place:
 @final
 @dataclass
 class Part:
-    """An object of a class that the archive describes: a part of a network, by its attributes."""
+    """An object of a class that is not looked up, such as a part of a network, by its attributes."""
 
     kind: str
     state: Any = None
@@ -85,12 +102,24 @@ class _Name:
     dotted: str
 
 
-def tensors_in(content: bytes, folder: str) -> Any:  # noqa: ANN401 - whatever was pickled
-    """What a pickle of TorchScript holds: parts, plain values, and places of tensors in ``folder``.
+@final
+class CallError(ValueError):
+    """The pickle calls what neither weights nor networks need; its text is the name."""
+
+
+def tensors_in(content: bytes, folder: str, kinds: dict[str, torch.dtype] | None = None) -> Any:  # noqa: ANN401
+    """What a pickle of torch holds: parts, plain values, and places of tensors in ``folder``.
+
+    Args:
+        content: the pickle.
+        folder: of the archive, in which the numbers are.
+        kinds: where the number format of each storage is noted, by its member.
 
     Raises:
+        CallError: it calls what is not known here.
         ValueError: it does what no such pickle does.
     """
+    kinds = {} if kinds is None else kinds
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     marks: list[int] = []
@@ -100,27 +129,30 @@ def tensors_in(content: bytes, folder: str) -> Any:  # noqa: ANN401 - whatever w
             stack.append(_PLAIN[name](argument))
         elif name in {"BINPUT", "LONG_BINPUT"}:
             memo[_whole(argument)] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
         elif name in {"BINGET", "LONG_BINGET"}:
             stack.append(memo[_whole(argument)])
         elif name == "MARK":
             marks.append(len(stack))
-        elif name in {"TUPLE", "APPENDS", "SETITEMS"}:
+        elif name in _MARKED:
             start = marks.pop()
             values = stack[start:]
             del stack[start:]
             _gather(name, values, stack)
-        elif name in {"TUPLE1", "TUPLE2", "TUPLE3"}:
-            count = int(name[-1])
-            stack[-count:] = [tuple(stack[-count:])]
+        elif name in _COUNTED:
+            values = stack[-_COUNTED[name] :]
+            del stack[-_COUNTED[name] :]
+            _gather(name, values, stack)
         elif name in _TWO:
             second = stack.pop()
             first = stack.pop()
             stack.append(_TWO[name](first, second, folder))
         elif name == "BINPERSID":
-            stack[-1] = ("storage", stack[-1])
+            stack[-1] = _stored(stack[-1], folder, kinds)
         elif name == "STOP":
             return stack.pop()
-        elif name != "PROTO":
+        elif name not in {"PROTO", "FRAME"}:
             raise ValueError(f"a pickle with {name}")
     raise ValueError("a pickle without an end")
 
@@ -132,34 +164,71 @@ def _whole(value: object) -> int:
 
 
 def _gather(name: str, values: list[Any], stack: list[Any]) -> None:
-    if name == "TUPLE":
+    if name.startswith("TUPLE"):
         stack.append(tuple(values))
-    elif name == "APPENDS":
-        stack[-1].extend(values)
-    else:
+    elif name in {"LIST", "FROZENSET"}:
+        stack.append(values)
+    elif name == "DICT":
+        stack.append(dict(zip(values[::2], values[1::2], strict=True)))
+    elif isinstance(stack[-1], Part):
+        return  # what an object of another class is filled with
+    elif name in {"SETITEM", "SETITEMS"}:
         stack[-1].update(zip(values[::2], values[1::2], strict=True))
+    else:
+        stack[-1].extend(values)
+
+
+@final
+@dataclass(frozen=True)
+class _Storage:
+    member: str
+    dtype: torch.dtype
+
+
+def _stored(identity: Any, folder: str, kinds: dict[str, torch.dtype]) -> Any:  # noqa: ANN401
+    """What the persistent id of an object stands for: numbers, or in old files the class of a network."""
+    match identity:
+        case ("module", _Name() as kind, *_):
+            return kind
+        case ("storage", _Name(dotted=dotted), str(key), _, _, *view) if view in ([], [None]):
+            named = dotted.rpartition(".")[2].removesuffix("Storage")
+            if named not in _FORMATS:
+                raise ValueError(f"numbers of {dotted[:80]}")
+            found = _Storage(f"{folder}/{key}", _FORMATS[named])
+        case _:
+            raise ValueError("what the pickle refers to is no storage")
+    if kinds.setdefault(found.member, found.dtype) != found.dtype:
+        raise ValueError(f"the storage {found.member[:80]} is said to be of two kinds")
+    return found
 
 
 def _called(function: Any, arguments: Any, folder: str) -> Any:  # noqa: ANN401
     dotted = function.dotted if isinstance(function, _Name) else ""
-    if dotted == "torch._utils._rebuild_tensor_v2":
-        (tag, (word, kind, key, *_)), offset, size, stride, *_ = arguments
-        format_name = kind.dotted.removeprefix("torch.").removesuffix("Storage")
-        if tag != "storage" or word != "storage" or format_name not in _FORMATS or not isinstance(key, str):
-            raise ValueError(f"a tensor of {str(kind)[:80]}")
-        return Place(f"{folder}/{key}", _FORMATS[format_name], offset, tuple(size), tuple(stride))
+    if dotted in _TENSORS:
+        storage, offset, size, stride, *_ = arguments
+        if not isinstance(storage, _Storage):
+            raise ValueError("a tensor without a storage")
+        return Place(storage.member, storage.dtype, offset, tuple(size), tuple(stride))
+    if dotted == _WRAPPED:
+        inner, _, inner_arguments, *_ = arguments
+        return _called(inner, inner_arguments, folder)
     if dotted == "collections.OrderedDict":
-        return {}
+        return dict(arguments[0]) if arguments else {}
     if dotted in _THROUGH:
         return arguments[0]
-    raise ValueError(f"a call of {dotted[:80]}")
+    if dotted in _SETS:
+        return list(arguments[0]) if arguments else []
+    if dotted in _KEPT:
+        return Part(dotted)
+    raise CallError(dotted[:80])
 
 
 def _built(part: Any, state: Any, folder: str) -> Any:  # noqa: ANN401
     del folder
-    if not isinstance(part, Part):
+    if isinstance(part, Part):
+        part.state = state
+    elif not isinstance(part, dict):  # one of weights has attributes, too
         raise ValueError("a state of what is no part")
-    part.state = state
     return part
 
 
@@ -168,23 +237,35 @@ def _made(kind: Any, arguments: Any, folder: str) -> Part:  # noqa: ANN401
     return Part(kind.dotted)
 
 
-def _appended(values: list[Any], value: Any, folder: str) -> list[Any]:  # noqa: ANN401
+def _named(module: Any, name: Any, folder: str) -> _Name:  # noqa: ANN401
     del folder
-    values.append(value)
+    return _Name(f"{module}.{name}")
+
+
+def _appended(values: Any, value: Any, folder: str) -> Any:  # noqa: ANN401
+    del folder
+    if not isinstance(values, Part):
+        values.append(value)
     return values
 
 
-_TWO: Final = {"REDUCE": _called, "NEWOBJ": _made, "BUILD": _built, "APPEND": _appended}
+_MARKED: Final = frozenset(("TUPLE", "LIST", "DICT", "FROZENSET", "APPENDS", "SETITEMS", "ADDITEMS"))
+_COUNTED: Final = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "SETITEM": 2}
+_TWO: Final = {"REDUCE": _called, "NEWOBJ": _made, "BUILD": _built, "APPEND": _appended, "STACK_GLOBAL": _named}
 _PLAIN: Final[Mapping[str, Any]] = {
     "GLOBAL": lambda argument: _Name(str(argument).replace(" ", ".", 1)),
     "EMPTY_TUPLE": lambda argument: (),
     "EMPTY_DICT": lambda argument: {},
     "EMPTY_LIST": lambda argument: [],
+    "EMPTY_SET": lambda argument: [],
     "NONE": lambda argument: None,
     "NEWTRUE": lambda argument: True,
     "NEWFALSE": lambda argument: False,
     **dict.fromkeys(
-        ("BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE"),
+        """
+        BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
+        BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT
+        """.split(),  # noqa: SIM905
         lambda argument: argument,
     ),
 }
@@ -224,6 +305,15 @@ class Numbers:
         if len({entry.filename.partition("/")[0] for entry in entries}) > 1:
             raise ModelFileError(f"{path} holds more than one folder, which torch does not write; save it again")
         self._read: dict[str, bytearray] = {}
+
+    def refuse_big_endian(self) -> None:
+        """Check the order of the bytes, where the archive says it.
+
+        Raises:
+            ModelFileError: it is not that of usual machines.
+        """
+        if "byteorder" in self.entries and bytes(self.content("byteorder", 16)).strip() != b"little":
+            raise ModelFileError(f"{self.path}: its numbers are big-endian; save it again on a usual machine")
 
     def content(self, member: str, most: int = MOST_BYTES) -> bytearray:
         """The bytes of a member, named behind the archive's folder.

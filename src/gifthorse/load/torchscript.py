@@ -35,7 +35,7 @@ class TorchScript(Format):
         refuse_unsafe(path, WHAT)
         with reading(path, WHAT):
             numbers = Numbers(path)
-            found = numbers.tensors(_places(numbers, path))
+            found = numbers.tensors(_places(numbers))
         if not found:
             raise ModelFileError(f"{path} is a {WHAT} without weights")
         return found
@@ -60,12 +60,11 @@ class TorchScript(Format):
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """New numbers in a copy of the template; its program is as it is there."""
-        write_copy(path, weights, template, WHAT, lambda numbers: _places(numbers, numbers.path))
+        write_copy(path, weights, template, WHAT, _places)
 
 
-def _places(numbers: Numbers, path: Path) -> dict[str, Place]:
-    if bytes(numbers.content("byteorder", 16)).strip() != b"little" if "byteorder" in numbers.entries else False:
-        raise ModelFileError(f"{path}: its numbers are big-endian; save it again on a usual machine")
+def _places(numbers: Numbers) -> dict[str, Place]:
+    numbers.refuse_big_endian()
     content = bytes(numbers.content("data.pkl", MOST_PICKLE))
     return dict(named_tensors(tensors_in(content, "data")))
 

@@ -35,11 +35,15 @@ def members(content: bytes) -> dict[str, bytes]:
 
 
 def running(place: Place) -> Iterator[Named]:
-    """Weights with a call among them; every one of these makes its canary where ``torch.load`` unpickles it."""
+    """Weights or a network with a call among them; each makes its canary where ``torch.load`` unpickles it."""
     for name in MANY:
         for file, new in ((f"{name}-zip.pth", True), (f"{name}-legacy.pth", False)):
             gadget = gadgets(place.canary(file))[name]
             yield place.write(file, saved({**WEIGHTS, "extra": gadget}, _use_new_zipfile_serialization=new))
+        for file, new in ((f"{name}-in-a-network-zip.pth", True), (f"{name}-in-a-network-legacy.pth", False)):
+            network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+            network.extra = gadgets(place.canary(file))[name]
+            yield place.write(file, saved(network, _use_new_zipfile_serialization=new))
     for key in ("state_dict", "model", "optimizer", "epoch"):
         file = f"nested-under-{key}.ckpt"
         gadget = gadgets(place.canary(file))["system"]

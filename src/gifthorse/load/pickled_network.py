@@ -1,0 +1,203 @@
+"""Whole networks, as ``torch.save(model)`` pickles them, alone or inside a checkpoint: their weights, read as data.
+
+To unpickle one is to call what it names. Here its opcodes are followed, and nothing is looked up or called: an object
+is the name of its class and a dictionary of its attributes, in which the weights of a network have their places. The
+code of the network is not in such a file, so an architecture is needed.
+"""
+
+import mmap
+import pickletools
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelFileError, UnsafeFileError
+from ..provenance.content import look_into
+from .archives import refuse_found, write_copy
+from .interface import Format, head, reading
+from .state_dict import (
+    DEEPEST,
+    LEGACY_PICKLES,
+    WAY_OUT,
+    ZIP_MAGIC,
+    innermost,
+    is_legacy,
+    is_torch_zip,
+    pickles_of,
+    tensors_of,
+    zip_names,
+)
+from .stored import MOST_PARTS, CallError, Numbers, Part, Place, tensors_in
+
+WHAT = "whole network from torch.save(model)"
+LAYERS = "torch.nn.modules."
+FOLDER = "data"
+MOST_PICKLE = 2**28
+
+
+@final
+class PickledNetwork(Format):
+    """What ``torch.save`` has written of a network and not of its state dict."""
+
+    name = "pickled-network"
+    suffixes = ()  # a new file of weights is a state dict
+
+    def recognise(self, path: Path) -> bool:
+        """A file of ``torch.save`` that names layers, and nothing that is known to be dangerous."""
+        start = head(path, 16)
+        if not (is_legacy(start) or (start[:4] == ZIP_MAGIC and is_torch_zip(zip_names(path)))):
+            return False
+        try:
+            scans = list(pickles_of(path))
+        except Exception:  # of a damaged archive, which is said where state dicts are read
+            return False
+        layers = any(name.startswith(LAYERS) for scan in scans for name in scan.names)
+        return layers and not any(scan.dangerous for scan in scans)
+
+    def read(self, path: Path) -> dict[str, Tensor]:
+        """The state dict of the network."""
+        with reading(path, WHAT):
+            numbers = _numbers(path)
+            return numbers.tensors(_places(numbers))
+
+    def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
+        """New numbers in a copy of the template; what it names is as it is there."""
+        if template is None or head(template, 4) == ZIP_MAGIC:
+            write_copy(path, weights, template, WHAT, _places)
+            return
+        with reading(template, WHAT):
+            numbers = _LegacyNumbers(template)
+            places = _places(numbers)
+            members = numbers.changed({name: places[name] for name in weights}, weights)
+        shutil.copyfile(template, path)
+        with path.open("r+b") as file:
+            for member, content in members.items():
+                file.seek(numbers.begins[member])
+                file.write(content)
+
+
+@final
+class _LegacyNumbers(Numbers):
+    """The raw numbers in a file from before the zip format: behind its pickles, each with its count in front.
+
+    Attributes:
+        begins: of each member, its first byte in the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        kinds: dict[str, torch.dtype] = {}
+        self.begins: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for _ in range(LEGACY_PICKLES - 2):
+                _skip(data)
+            start = data.tell()
+            _skip(data)
+            self.network = data[start : data.tell()]
+            self.tree = _read(self.network, path, kinds)
+            for key in _keys(data):
+                member = f"{FOLDER}/{key}"
+                if member not in kinds:
+                    raise ModelFileError(f"{path}: the list of its storages is not that of its tensors")
+                count = int.from_bytes(data.read(8), "little", signed=True)
+                self.begins[member] = data.tell()
+                self._sizes[member] = count * kinds[member].itemsize
+                if not 0 <= self._sizes[member] <= len(data) - data.tell():
+                    raise ModelFileError(f"{path}: the file is cut off in the numbers of the storage {key[:80]!r}")
+                data.seek(self._sizes[member], 1)
+
+    def content(self, member: str, most: int = 0) -> bytearray:
+        """The bytes of a storage."""
+        del most  # which are bytes of the file itself
+        if member not in self.begins:
+            raise ModelFileError(f"{self.path}: the numbers of the storage {member[:80]!r} are not there")
+        with self.path.open("rb") as file:
+            file.seek(self.begins[member])
+            return bytearray(file.read(self._sizes[member]))
+
+
+def _skip(data: mmap.mmap) -> None:
+    for _ in pickletools.genops(data):  # type: ignore[arg-type]  # an mmap reads as a file does
+        pass
+
+
+def _keys(data: mmap.mmap) -> list[str]:
+    opcodes = pickletools.genops(data)  # type: ignore[arg-type]
+    return [str(argument) for opcode, argument, _ in opcodes if opcode.name.endswith(("STRING", "UNICODE"))]
+
+
+def _numbers(path: Path) -> Numbers:
+    found = [one for one in look_into(path).findings if one.rule != "GH111"]
+    refuse_found(path, f"{WHAT} that was not read", found)
+    if head(path, 4) != ZIP_MAGIC:
+        return _LegacyNumbers(path)
+    numbers = Numbers(path)
+    numbers.refuse_big_endian()
+    return numbers
+
+
+def _read(content: bytes, path: Path, kinds: dict[str, torch.dtype] | None = None) -> Any:  # noqa: ANN401
+    try:
+        return tensors_in(content, FOLDER, kinds)
+    except CallError as error:
+        raise UnsafeFileError(
+            f"{path} carries code: opening it would call {error}, which neither weights nor networks need. It was not "
+            f"opened and the code was not run; {WAY_OUT}"
+        ) from error
+
+
+def _places(numbers: Numbers) -> dict[str, Place]:
+    """Where the weights of the innermost network, or state dict, are."""
+    if isinstance(numbers, _LegacyNumbers):
+        tree = numbers.tree
+    else:
+        tree = _read(bytes(numbers.content("data.pkl", MOST_PICKLE)), numbers.path)
+    places: dict[int, tuple[Tensor, Place]] = {}
+    state = tensors_of(innermost(_as_states(tree, places, DEEPEST), numbers.path))
+    return {name: places[id(tensor)][1] for name, tensor in state.items()}
+
+
+def _as_states(value: Any, places: dict[int, tuple[Tensor, Place]], deeper: int) -> Any:  # noqa: ANN401
+    """The same with state dicts in place of networks, and tensors without numbers in place of their places."""
+    if isinstance(value, Place):
+        stands = torch.empty(value.size, device="meta")
+        places[id(stands)] = (stands, value)
+        return stands
+    if isinstance(value, Part) and _is_network(value):
+        return {name: _as_states(place, places, 0) for name, place in _state_dict(value)}
+    if isinstance(value, dict) and deeper >= 0:
+        return {key: _as_states(one, places, deeper - 1) for key, one in value.items()}
+    return value
+
+
+def _is_network(part: Part) -> bool:
+    groups = ("_parameters", "_buffers", "_modules")
+    return isinstance(part.state, dict) and all(isinstance(part.state.get(one), dict) for one in groups)
+
+
+def _state_dict(network: Part) -> Iterator[tuple[str, Place]]:
+    """Names and places, in the order of ``Module.state_dict``.
+
+    Raises:
+        ValueError: there is no end to them.
+    """
+    waiting = [("", network)]
+    for _ in range(MOST_PARTS):
+        if not waiting:
+            return
+        prefix, one = waiting.pop()
+        passing = one.state.get("_non_persistent_buffers_set") or ()
+        own = {**one.state["_parameters"], **{k: v for k, v in one.state["_buffers"].items() if k not in passing}}
+        yield from ((f"{prefix}{key}", place) for key, place in own.items() if isinstance(place, Place))
+        inner = [
+            (f"{prefix}{key}.", part)
+            for key, part in one.state["_modules"].items()
+            if isinstance(part, Part) and _is_network(part)
+        ]
+        waiting += reversed(inner)
+    raise ValueError("too many parts")
