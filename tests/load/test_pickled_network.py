@@ -194,6 +194,34 @@ def test_networks_without_an_end(tmp_path):
         FORMAT.read(saved(network, tmp_path / "model.pth"))
 
 
+@FORMS
+def test_many_tensors_in_the_same_numbers(tmp_path, monkeypatch, new):
+    """A small file that would take more memory than there is; here, the limit is small."""
+    network = nn.ParameterList([torch.zeros(1000)])
+    numbers = torch.zeros(1000)
+    for first in range(100):
+        network.register_parameter(f"p{first}", nn.Parameter(numbers[first:]))
+    path = saved(nn.Sequential(network, nn.Linear(2, 2)), tmp_path / "model.pth", new=new)
+    assert len(FORMAT.read(path)) == 103
+    monkeypatch.setattr("gifthorse.load.stored.MOST_BYTES", 100_000)
+    with pytest.raises(ModelFileError, match="more than 100,000 bytes together"):
+        FORMAT.read(path)
+
+
+def test_objects_that_are_held_many_times_over(tmp_path):
+    """Each of a hundred keys at each level holds the same: ten thousand million in a few thousand bytes."""
+    content: object = small()
+    for _ in range(5):
+        content = {f"key-{number}": content for number in range(100)}
+    with pytest.raises(ModelFileError, match="holds no state dict"):
+        FORMAT.read(saved(content, tmp_path / "model.pth"))
+    wide: nn.Module = nn.Linear(2, 2)
+    for _ in range(8):
+        wide = nn.ModuleList([wide] * 30)
+    with pytest.raises(ModelFileError, match="too many parts"):
+        FORMAT.read(saved(wide, tmp_path / "model.pth"))
+
+
 def test_other_pickles_of_layers_are_no_files_of_torch(tmp_path):
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(small(), 2))
     with pytest.raises(UnsafeFileError, match=r"torch\.nn.*not run"):

@@ -10,7 +10,7 @@ import pickletools
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeGuard, final
 
 import torch
 from torch import Tensor
@@ -86,6 +86,7 @@ class _LegacyNumbers(Numbers):
 
     Attributes:
         begins: of each member, its first byte in the file.
+        tree: what was saved, read as data.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,13 +94,13 @@ class _LegacyNumbers(Numbers):
         kinds: dict[str, torch.dtype] = {}
         self.begins: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
+        self._read: dict[str, bytearray] = {}
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for _ in range(LEGACY_PICKLES - 2):
                 _skip(data)
             start = data.tell()
             _skip(data)
-            self.network = data[start : data.tell()]
-            self.tree = _read(self.network, path, kinds)
+            self.tree = _read(data[start : data.tell()], path, kinds)
             for key in _keys(data):
                 member = f"{FOLDER}/{key}"
                 if member not in kinds:
@@ -116,9 +117,11 @@ class _LegacyNumbers(Numbers):
         del most  # which are bytes of the file itself
         if member not in self.begins:
             raise ModelFileError(f"{self.path}: the numbers of the storage {member[:80]!r} are not there")
-        with self.path.open("rb") as file:
-            file.seek(self.begins[member])
-            return bytearray(file.read(self._sizes[member]))
+        if member not in self._read:
+            with self.path.open("rb") as file:
+                file.seek(self.begins[member])
+                self._read[member] = bytearray(file.read(self._sizes[member]))
+        return self._read[member]
 
 
 def _skip(data: mmap.mmap) -> None:
@@ -157,47 +160,63 @@ def _places(numbers: Numbers) -> dict[str, Place]:
         tree = numbers.tree
     else:
         tree = _read(bytes(numbers.content("data.pkl", MOST_PICKLE)), numbers.path)
-    places: dict[int, tuple[Tensor, Place]] = {}
-    state = tensors_of(innermost(_as_states(tree, places, DEEPEST), numbers.path))
-    return {name: places[id(tensor)][1] for name, tensor in state.items()}
+    states = _States()
+    state = tensors_of(innermost(states.of(tree, DEEPEST), numbers.path))
+    return {name: states.places[id(tensor)][1] for name, tensor in state.items()}
 
 
-def _as_states(value: Any, places: dict[int, tuple[Tensor, Place]], deeper: int) -> Any:  # noqa: ANN401
-    """The same with state dicts in place of networks, and tensors without numbers in place of their places."""
-    if isinstance(value, Place):
-        stands = torch.empty(value.size, device="meta")
-        places[id(stands)] = (stands, value)
-        return stands
-    if isinstance(value, Part) and _is_network(value):
-        return {name: _as_states(place, places, 0) for name, place in _state_dict(value)}
-    if isinstance(value, dict) and deeper >= 0:
-        return {key: _as_states(one, places, deeper - 1) for key, one in value.items()}
-    return value
+class _States:
+    """What was saved, with state dicts in place of networks, and tensors without numbers in place of their places.
 
-
-def _is_network(part: Part) -> bool:
-    groups = ("_parameters", "_buffers", "_modules")
-    return isinstance(part.state, dict) and all(isinstance(part.state.get(one), dict) for one in groups)
-
-
-def _state_dict(network: Part) -> Iterator[tuple[str, Place]]:
-    """Names and places, in the order of ``Module.state_dict``.
-
-    Raises:
-        ValueError: there is no end to them.
+    Attributes:
+        places: by the identity of such a tensor, the tensor and its place.
     """
-    waiting = [("", network)]
-    for _ in range(MOST_PARTS):
-        if not waiting:
-            return
-        prefix, one = waiting.pop()
-        passing = one.state.get("_non_persistent_buffers_set") or ()
-        own = {**one.state["_parameters"], **{k: v for k, v in one.state["_buffers"].items() if k not in passing}}
-        yield from ((f"{prefix}{key}", place) for key, place in own.items() if isinstance(place, Place))
-        inner = [
-            (f"{prefix}{key}.", part)
-            for key, part in one.state["_modules"].items()
-            if isinstance(part, Part) and _is_network(part)
-        ]
-        waiting += reversed(inner)
-    raise ValueError("too many parts")
+
+    def __init__(self) -> None:
+        self.places: dict[int, tuple[Tensor, Place]] = {}
+        self._made: dict[tuple[int, int], Any] = {}  # a few bytes may hold an object in each of its parts many times
+        self._left = MOST_PARTS
+
+    def of(self, value: Any, deeper: int) -> Any:  # noqa: ANN401
+        """That of ``value``, whose dictionaries are followed so many levels down.
+
+        Raises:
+            ValueError: there are too many parts, or there is no end to them.
+        """
+        if (id(value), deeper) not in self._made:
+            self._made[id(value), deeper] = self._new(value, deeper)
+        return self._made[id(value), deeper]
+
+    def _new(self, value: Any, deeper: int) -> Any:  # noqa: ANN401
+        if isinstance(value, Place):
+            stands = torch.empty(value.size, device="meta")
+            self.places[id(stands)] = (stands, value)
+            return stands
+        if _is_network(value):
+            return {name: self.of(place, 0) for name, place in self._state_dict(value)}
+        if isinstance(value, dict) and deeper >= 0:
+            return {key: self.of(one, deeper - 1) for key, one in value.items()}
+        return value
+
+    def _state_dict(self, network: Part) -> Iterator[tuple[str, Place]]:
+        """Names and places, in the order of ``Module.state_dict``."""
+        waiting = [("", network)]
+        while waiting:
+            prefix, one = waiting.pop()
+            passing = one.state.get("_non_persistent_buffers_set") or ()
+            own = {**one.state["_parameters"], **{k: v for k, v in one.state["_buffers"].items() if k not in passing}}
+            self._left -= 1 + len(own)
+            if self._left < 0:
+                raise ValueError("too many parts")
+            yield from ((f"{prefix}{key}", place) for key, place in own.items() if isinstance(place, Place))
+            inner = [(f"{prefix}{key}.", part) for key, part in one.state["_modules"].items() if _is_network(part)]
+            waiting += reversed(inner)
+
+
+def _is_network(value: object) -> TypeGuard[Part]:
+    groups = ("_parameters", "_buffers", "_modules")
+    return (
+        isinstance(value, Part)
+        and isinstance(value.state, dict)
+        and all(isinstance(value.state.get(one), dict) for one in groups)
+    )

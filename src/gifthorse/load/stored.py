@@ -332,14 +332,22 @@ class Numbers:
         return self._read[member]
 
     def tensors(self, places: Mapping[str, Place]) -> dict[str, Tensor]:
-        """The tensors at these places; what is one tensor under several names is one tensor here."""
+        """The tensors at these places; what is one tensor under several names is one tensor here.
+
+        Raises:
+            ModelFileError: they reach out of their numbers, or take too much memory together.
+        """
         found: dict[Place, Tensor] = {}
+        taken = 0
         for name, place in places.items():
             if place not in found:
                 tensor = place.in_storage(self._storage(place), name, self.path)
                 if math.prod(place.size) > place.end - place.offset:
                     # A few bytes may be declared to be a tensor of any size.
                     raise UnsupportedModelError(f"{self.path}: {name} uses the same numbers many times over")
+                taken += math.prod(place.size) * place.dtype.itemsize
+                if taken > MOST_BYTES:  # many may lie in the same numbers
+                    raise ModelFileError(f"{self.path}: its tensors take more than {MOST_BYTES:,} bytes together")
                 found[place] = tensor.clone()
         return {name: found[place] for name, place in places.items()}
 
