@@ -52,8 +52,9 @@ class PickledNetwork(Format):
         if not (is_legacy(start) or (start[:4] == ZIP_MAGIC and is_torch_zip(zip_names(path)))):
             return False
         try:
-            scans = list(pickles_of(path))
-        except Exception:  # of a damaged archive, which is said where state dicts are read
+            with reading(path, WHAT):
+                scans = list(pickles_of(path))
+        except ModelFileError:  # a damaged archive, which is said where state dicts are read
             return False
         layers = any(name.startswith(LAYERS) for scan in scans for name in scan.names)
         return layers and not any(scan.dangerous for scan in scans)
