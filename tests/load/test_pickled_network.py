@@ -114,6 +114,8 @@ def test_loaded_changed_saved_and_opened_by_torch(tmp_path, user_file, monkeypat
     assert torch.allclose(inner(images), network(images) + 1)
     changed, before = (tmp_path / "repaired.pth").read_bytes(), path.read_bytes()
     assert len(changed) == len(before)
+    differing = sum(one != other for one, other in zip(changed, before, strict=True))
+    assert 0 < differing <= 5 * 4 + 2 * 4  # five numbers, and in an archive their sum, twice
     save_model(model, tmp_path / "plain.safetensors")
     assert load_model(tmp_path / "plain.safetensors", arch=f"{user_file}:Small", input_shape=(3, 8, 8))
 
@@ -220,6 +222,37 @@ def test_objects_that_are_held_many_times_over(tmp_path):
         wide = nn.ModuleList([wide] * 30)
     with pytest.raises(ModelFileError, match="too many parts"):
         FORMAT.read(saved(wide, tmp_path / "model.pth"))
+
+
+@FORMS
+@pytest.mark.parametrize("name", ["weight", "forward"])
+def test_attributes_in_the_way_are_refused(tmp_path, new, name):
+    """The state dict would be vetted, and the network would compute with something else."""
+    network = nn.Sequential(nn.Linear(2, 2))
+    network[0].__dict__[name] = torch.ones(2, 2)
+    path = saved(network, tmp_path / "model.pth", new=new)
+    assert torch.equal(torch.load(path, weights_only=False)[0].__dict__[name], torch.ones(2, 2))
+    with pytest.raises(ModelFileError, match=f"in the way of the network's own {name}"):
+        FORMAT.read(path)
+
+
+@FORMS
+def test_tensors_that_are_not_as_their_numbers_are(tmp_path, new):
+    network = nn.Sequential(nn.Linear(2, 2))
+    network[0].weight = nn.Parameter(torch._neg_view(torch.ones(2, 2)))
+    path = saved(network, tmp_path / "model.pth", new=new)
+    assert torch.equal(torch.load(path, weights_only=False)[0].weight, -torch.ones(2, 2))
+    with pytest.raises(ModelFileError, match="not as its numbers are"):
+        FORMAT.read(path)
+
+
+@FORMS
+def test_tensors_whose_attributes_torch_sets(tmp_path, new):
+    """One of them may be its data."""
+    network = nn.Sequential(nn.Linear(2, 2))
+    network[0].weight.data_of_another = torch.ones(2, 2)
+    with pytest.raises(ModelFileError, match="a tensor with attributes"):
+        FORMAT.read(saved(network, tmp_path / "model.pth", new=new))
 
 
 def test_other_pickles_of_layers_are_no_files_of_torch(tmp_path):

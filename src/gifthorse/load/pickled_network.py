@@ -200,12 +200,18 @@ class _States:
         return value
 
     def _state_dict(self, network: Part) -> Iterator[tuple[str, Place]]:
-        """Names and places, in the order of ``Module.state_dict``."""
+        """Names and places, in the order of ``Module.state_dict``.
+
+        Python finds an attribute of an object before what a network registers: with one of the name of a weight, the
+        network computes with other numbers than its state dict has.
+        """
         waiting = [("", network)]
         while waiting:
             prefix, one = waiting.pop()
             passing = one.state.get("_non_persistent_buffers_set") or ()
             own = {**one.state["_parameters"], **{k: v for k, v in one.state["_buffers"].items() if k not in passing}}
+            if shadowed := one.state.keys() & (own.keys() | one.state["_modules"].keys() | {"forward"}):
+                raise ValueError(f"an attribute that is in the way of the network's own {min(shadowed)[:80]}")
             self._left -= 1 + len(own)
             if self._left < 0:
                 raise ValueError("too many parts")

@@ -31,11 +31,10 @@ _THROUGH: Final = (
         for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag")
     ),
     "torch._utils._rebuild_parameter",
-    "torch._utils._rebuild_parameter_with_state",
 )
 """Functions that give their first argument, as far as that is of interest here."""
 _TENSORS: Final = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
-_WRAPPED: Final = "torch._tensor._rebuild_from_type_v2"
+_WITH_STATE: Final = ("torch._tensor._rebuild_from_type_v2", "torch._utils._rebuild_parameter_with_state")
 _SETS: Final = ("builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset")
 _KEPT: Final = frozenset(
     """
@@ -205,13 +204,17 @@ def _stored(identity: Any, folder: str, kinds: dict[str, torch.dtype]) -> Any:  
 def _called(function: Any, arguments: Any, folder: str) -> Any:  # noqa: ANN401
     dotted = function.dotted if isinstance(function, _Name) else ""
     if dotted in _TENSORS:
-        storage, offset, size, stride, *_ = arguments
+        storage, offset, size, stride, *rest = arguments
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor without a storage")
+        if any(rest[2:]):  # behind requires_grad and hooks, such as that its numbers are to be negated
+            raise ValueError("a tensor that is not as its numbers are")
         return Place(storage.member, storage.dtype, offset, tuple(size), tuple(stride))
-    if dotted == _WRAPPED:
-        inner, _, inner_arguments, *_ = arguments
-        return _called(inner, inner_arguments, folder)
+    if dotted in _WITH_STATE:
+        first, _, third, state = arguments
+        if any(state) if isinstance(state, tuple) else state:  # torch sets these, and one may be its data
+            raise ValueError("a tensor with attributes")
+        return _called(first, third, folder) if isinstance(first, _Name) else first
     if dotted == "collections.OrderedDict":
         return dict(arguments[0]) if arguments else {}
     if dotted in _THROUGH:
