@@ -192,7 +192,7 @@ def test_networks_without_an_end(tmp_path):
     """A network in itself: its parts never end."""
     network = nn.Sequential(nn.Linear(2, 2))
     network._modules["again"] = network
-    with pytest.raises(ModelFileError, match="too many parts"):
+    with pytest.raises(ModelFileError, match=r"too many parts|too long"):
         FORMAT.read(saved(network, tmp_path / "model.pth"))
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gifthorse.provenance.pickles import ALLOWED, UNKNOWN, PickleScan, scan_pickle
+from gifthorse.provenance.pickles import ALLOWED, LONGEST_NAME, MOST_NAMES, UNKNOWN, PickleScan, scan_pickle
 
 
 class Call:
@@ -61,6 +61,26 @@ def test_names_that_are_put_together_are_never_guessed_to_be_harmless(content):
 
 def test_extensions_are_forbidden():
     assert scan(b"\x80\x02\x82\x05.").forbidden == ("copyreg extension 5",)
+
+
+def test_a_name_of_no_module_is_not_the_harmless_one():
+    for content in (b"c\ncollections.OrderedDict\n.", b"\x80\x04\x8c\x00\x8c\x17collections.OrderedDict\x93."):
+        assert scan(content).forbidden == (".collections.OrderedDict",)
+
+
+def test_names_without_end_are_cut_and_forbidden():
+    found = scan(b"c" + b"a." * 10_000 + b"\nb\n.")
+    assert not found.complete
+    assert [len(name) for name in found.forbidden] == [LONGEST_NAME + len(".b")]
+    found = scan(b"".join(b"ca\n%d\n" % number for number in range(2 * MOST_NAMES)) + b".")
+    assert (len(found.names), found.complete) == (MOST_NAMES + 1, False)
+
+
+def test_only_so_many_operations_are_followed():
+    content = b"N0" * 10 + b"N."
+    assert scan_pickle(io.BytesIO(content), 22).complete
+    found = scan_pickle(io.BytesIO(content), 21)
+    assert (found.complete, found.operations) == (False, 21)
 
 
 def test_the_stream_is_left_behind_the_pickle():

@@ -6,7 +6,6 @@ code of the network is not in such a file, so an architecture is needed.
 """
 
 import mmap
-import pickletools
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from ..errors import ModelFileError, UnsafeFileError
 from ..provenance.content import look_into
+from ..provenance.pickles import operations
 from .archives import refuse_found, write_copy
 from .interface import Format, head, reading
 from .state_dict import (
@@ -31,12 +31,13 @@ from .state_dict import (
     tensors_of,
     zip_names,
 )
-from .stored import MOST_PARTS, CallError, Numbers, Part, Place, tensors_in
+from .stored import MOST_PARTS, CallError, Numbers, Part, Place, named, tensors_in
 
 WHAT = "whole network from torch.save(model)"
 LAYERS = "torch.nn.modules."
 FOLDER = "data"
 MOST_PICKLE = 2**28
+GROUPS = ("_parameters", "_buffers", "_modules")
 
 
 @final
@@ -126,13 +127,12 @@ class _LegacyNumbers(Numbers):
 
 
 def _skip(data: mmap.mmap) -> None:
-    for _ in pickletools.genops(data):  # type: ignore[arg-type]  # an mmap reads as a file does
+    for _ in operations(data):
         pass
 
 
 def _keys(data: mmap.mmap) -> list[str]:
-    opcodes = pickletools.genops(data)  # type: ignore[arg-type]
-    return [str(argument) for opcode, argument, _ in opcodes if opcode.name.endswith(("STRING", "UNICODE"))]
+    return [str(argument) for opcode, argument in operations(data) if opcode.endswith(("STRING", "UNICODE"))]
 
 
 def _numbers(path: Path) -> Numbers:
@@ -208,22 +208,21 @@ class _States:
         waiting = [("", network)]
         while waiting:
             prefix, one = waiting.pop()
-            passing = one.state.get("_non_persistent_buffers_set") or ()
-            own = {**one.state["_parameters"], **{k: v for k, v in one.state["_buffers"].items() if k not in passing}}
-            if shadowed := one.state.keys() & (own.keys() | one.state["_modules"].keys() | {"forward"}):
-                raise ValueError(f"an attribute that is in the way of the network's own {min(shadowed)[:80]}")
-            self._left -= 1 + len(own)
+            parameters, buffers, modules = (one.state[group] for group in GROUPS)
+            self._left -= 1 + sum(map(len, (one.state, parameters, buffers, modules)))
             if self._left < 0:
                 raise ValueError("too many parts")
-            yield from ((f"{prefix}{key}", place) for key, place in own.items() if isinstance(place, Place))
-            inner = [(f"{prefix}{key}.", part) for key, part in one.state["_modules"].items() if _is_network(part)]
-            waiting += reversed(inner)
+            passing = {name for name in one.state.get("_non_persistent_buffers_set") or () if isinstance(name, str)}
+            own = {**parameters, **{key: place for key, place in buffers.items() if key not in passing}}
+            if shadowed := one.state.keys() & (own.keys() | modules.keys() | {"forward"}):
+                raise ValueError(f"an attribute that is in the way of the network's own {min(shadowed)[:80]}")
+            yield from ((named(prefix, key), place) for key, place in own.items() if isinstance(place, Place))
+            waiting += reversed([(named(prefix, key), part) for key, part in modules.items() if _is_network(part)])
 
 
 def _is_network(value: object) -> TypeGuard[Part]:
-    groups = ("_parameters", "_buffers", "_modules")
     return (
         isinstance(value, Part)
         and isinstance(value.state, dict)
-        and all(isinstance(value.state.get(one), dict) for one in groups)
+        and all(isinstance(value.state.get(one), dict) for one in GROUPS)
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
 from ..provenance.archive import doubles
 from ..provenance.declared import Unlike, declared, unlike_legacy, unlike_numbers
-from ..provenance.pickles import PickleScan, scan_pickle
+from ..provenance.pickles import MOST_OPERATIONS, PickleScan, scan_pickle
 from . import numpy_scalars
 from .interface import Format, head, reading
 
@@ -73,8 +73,14 @@ class StateDict(Format):
                 changed = weight.to(state[name].dtype)
                 state[name] = _as_parameter(changed, state[name])
             new_format = head(template, 4) == ZIP_MAGIC
-        with path.open("wb") as file:
-            torch.save(content, file, _use_new_zipfile_serialization=new_format)
+        try:
+            with path.open("wb") as file:
+                torch.save(content, file, _use_new_zipfile_serialization=new_format)
+        except RecursionError as error:
+            raise ModelFileError(
+                f"{path}: what {template} holds beside its weights is nested too deeply to be written again; choose a "
+                "file name that ends in .safetensors"
+            ) from error
 
 
 def zip_names(path: Path) -> list[str]:
@@ -115,11 +121,15 @@ def refuse_code(path: Path) -> None:
             f"the code was not run; {WAY_OUT}"
         )
     if not all(scan.complete for scan in scans):
-        raise ModelFileError(f"{path}: the PyTorch file is damaged or incomplete; fetch or save it again")
+        raise ModelFileError(
+            f"{path}: the PyTorch file is damaged or incomplete, or its pickles have more than {MOST_OPERATIONS:,} "
+            f"operations; fetch it again, or save the weights alone"
+        )
 
 
 def pickles_of(path: Path) -> Iterator[PickleScan]:
     """What the pickles in a file of torch would look up; none is opened."""
+    left = MOST_OPERATIONS
     if head(path, 4) == ZIP_MAGIC:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -127,11 +137,14 @@ def pickles_of(path: Path) -> Iterator[PickleScan]:
                 raise ModelFileError(f"{path} unpacks to far more than its own size; save it again with torch.save")
             for entry in entries:  # torch finds members by names in which capitals do not count
                 if entry.filename.lower().endswith((".pkl", ".pickle")):
-                    yield scan_pickle(io.BytesIO(archive.read(entry)))
+                    scan = scan_pickle(io.BytesIO(archive.read(entry)), left)
+                    left -= scan.operations
+                    yield scan
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for _ in range(LEGACY_PICKLES):
-            scan = scan_pickle(data)
+            scan = scan_pickle(data, left)
+            left -= scan.operations
             yield scan
             if not scan.complete or data.tell() == len(data):
                 return
@@ -207,12 +220,13 @@ def innermost(content: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
         if not isinstance(content, dict):
             break
         inner = {key: value for key, value in content.items() if isinstance(value, dict)}
+        full = {id(one) for one in {id(one): one for one in inner.values()}.values() if tensors_of(one)}
         usual = [key for key in USUAL_KEYS if key in inner]
-        usual = [key for key in usual if tensors_of(inner[key])] or usual  # one may hold settings
+        usual = [key for key in usual if id(inner[key]) in full] or usual  # one may hold settings
         own = tensors_of(content)
         if own and not (usual and all(tensor.numel() == 1 for tensor in own.values())):  # a loss, an epoch
             return content
-        filled = [key for key in inner if tensors_of(inner[key])] or (list(inner) if len(inner) == 1 else [])
+        filled = [key for key, one in inner.items() if id(one) in full] or (list(inner) if len(inner) == 1 else [])
         if not usual and len(filled) > 1:
             raise ModelFileError(
                 f"{path} holds several sets of weights, {', '.join(map(repr, filled[:5]))}; save the one that is "

@@ -3,8 +3,8 @@
 The opcodes are followed by a small machine that knows lists, dictionaries and tensors, and calls nothing.
 """
 
+import io
 import math
-import pickletools
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,8 +15,12 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelFileError, UnsupportedModelError
+from ..provenance.declared import MOST_COPIED
+from ..provenance.pickles import LONGEST_NAME, operations
 
 MOST_PARTS: Final = 100_000
+MOST_SIDES: Final = 64
+LARGEST: Final = 2**63
 MOST_BYTES: Final = 2**31
 _FORMATS: Final = {
     "Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16,
@@ -102,6 +106,16 @@ class _Name:
 
 
 @final
+@dataclass
+class _Reading:
+    """Where a pickle is read: the folder of its numbers, their formats by member, and what calls may still copy."""
+
+    folder: str
+    kinds: dict[str, torch.dtype]
+    left: int = MOST_COPIED
+
+
+@final
 class CallError(ValueError):
     """The pickle calls what neither weights nor networks need; its text is the name."""
 
@@ -118,20 +132,19 @@ def tensors_in(content: bytes, folder: str, kinds: dict[str, torch.dtype] | None
         CallError: it calls what is not known here.
         ValueError: it does what no such pickle does.
     """
-    kinds = {} if kinds is None else kinds
+    reading = _Reading(folder, {} if kinds is None else kinds)
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     marks: list[int] = []
-    for opcode, argument, _ in pickletools.genops(content):
-        name = opcode.name
+    for name, argument in operations(io.BytesIO(content)):
         if name in _PLAIN:
             stack.append(_PLAIN[name](argument))
         elif name in {"BINPUT", "LONG_BINPUT"}:
-            memo[_whole(argument)] = stack[-1]
+            memo[argument] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in {"BINGET", "LONG_BINGET"}:
-            stack.append(memo[_whole(argument)])
+            stack.append(memo[argument])
         elif name == "MARK":
             marks.append(len(stack))
         elif name in _MARKED:
@@ -146,20 +159,14 @@ def tensors_in(content: bytes, folder: str, kinds: dict[str, torch.dtype] | None
         elif name in _TWO:
             second = stack.pop()
             first = stack.pop()
-            stack.append(_TWO[name](first, second, folder))
+            stack.append(_TWO[name](first, second, reading))
         elif name == "BINPERSID":
-            stack[-1] = _stored(stack[-1], folder, kinds)
+            stack[-1] = _stored(stack[-1], reading)
         elif name == "STOP":
             return stack.pop()
         elif name not in {"PROTO", "FRAME"}:
             raise ValueError(f"a pickle with {name}")
     raise ValueError("a pickle without an end")
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int):
-        raise ValueError(f"{value!r} is no number")
-    return value
 
 
 def _gather(name: str, values: list[Any], stack: list[Any]) -> None:
@@ -168,13 +175,22 @@ def _gather(name: str, values: list[Any], stack: list[Any]) -> None:
     elif name in {"LIST", "FROZENSET"}:
         stack.append(values)
     elif name == "DICT":
-        stack.append(dict(zip(values[::2], values[1::2], strict=True)))
+        stack.append({})
+        _fill(stack[-1], values)
     elif isinstance(stack[-1], Part):
         return  # what an object of another class is filled with
     elif name in {"SETITEM", "SETITEMS"}:
-        stack[-1].update(zip(values[::2], values[1::2], strict=True))
+        _fill(stack[-1], values)
     else:
         stack[-1].extend(values)
+
+
+def _fill(target: Any, values: list[Any]) -> None:  # noqa: ANN401
+    keys = values[::2]
+    if any(isinstance(part, tuple) for key in keys if isinstance(key, tuple) for part in key):
+        # Python would follow it to its end, which may be many times the file away, or crash with it.
+        raise ValueError("a key that is a tuple of tuples")
+    target.update(zip(keys, values[1::2], strict=True))
 
 
 @final
@@ -184,50 +200,63 @@ class _Storage:
     dtype: torch.dtype
 
 
-def _stored(identity: Any, folder: str, kinds: dict[str, torch.dtype]) -> Any:  # noqa: ANN401
+def _stored(identity: Any, reading: _Reading) -> Any:  # noqa: ANN401
     """What the persistent id of an object stands for: numbers, or in old files the class of a network."""
     match identity:
         case ("module", _Name() as kind, *_):
             return kind
-        case ("storage", _Name(dotted=dotted), str(key), _, _, *view) if view in ([], [None]):
-            named = dotted.rpartition(".")[2].removesuffix("Storage")
-            if named not in _FORMATS:
-                raise ValueError(f"numbers of {dotted[:80]}")
-            found = _Storage(f"{folder}/{key}", _FORMATS[named])
+        case ("storage", _Name(dotted=dotted), str(key), _, _, *view) if not view or view == [None]:
+            numbers = dotted.rpartition(".")[2].removesuffix("Storage")
+            if numbers not in _FORMATS or len(key) > LONGEST_NAME:
+                raise ValueError(f"numbers of {dotted[:80]}, under {key[:80]}")
+            found = _Storage(f"{reading.folder}/{key}", _FORMATS[numbers])
         case _:
             raise ValueError("what the pickle refers to is no storage")
-    if kinds.setdefault(found.member, found.dtype) != found.dtype:
+    if reading.kinds.setdefault(found.member, found.dtype) != found.dtype:
         raise ValueError(f"the storage {found.member[:80]} is said to be of two kinds")
     return found
 
 
-def _called(function: Any, arguments: Any, folder: str) -> Any:  # noqa: ANN401
+def _called(function: Any, arguments: Any, reading: _Reading) -> Any:  # noqa: ANN401
     dotted = function.dotted if isinstance(function, _Name) else ""
     if dotted in _TENSORS:
-        storage, offset, size, stride, *rest = arguments
-        if not isinstance(storage, _Storage):
-            raise ValueError("a tensor without a storage")
-        if any(rest[2:]):  # behind requires_grad and hooks, such as that its numbers are to be negated
-            raise ValueError("a tensor that is not as its numbers are")
-        return Place(storage.member, storage.dtype, offset, tuple(size), tuple(stride))
+        return _tensor(*arguments)
     if dotted in _WITH_STATE:
         first, _, third, state = arguments
         if any(state) if isinstance(state, tuple) else state:  # torch sets these, and one may be its data
             raise ValueError("a tensor with attributes")
-        return _called(first, third, folder) if isinstance(first, _Name) else first
+        return _called(first, third, reading) if isinstance(first, _Name) else first
     if dotted == "collections.OrderedDict":
-        return dict(arguments[0]) if arguments else {}
+        made: dict[Any, Any] = {}
+        for pairs in arguments[:1]:  # by Python 2, a list; a few bytes may give it to many calls
+            reading.left -= len(pairs)
+            if reading.left < 0:
+                raise ValueError(f"copies of more than {MOST_COPIED:,} values")
+            _fill(made, [one for key, value in pairs for one in (key, value)])
+        return made
     if dotted in _THROUGH:
         return arguments[0]
     if dotted in _SETS:
-        return list(arguments[0]) if arguments else []
+        return arguments[0] if arguments else []
     if dotted in _KEPT:
         return Part(dotted)
     raise CallError(dotted[:80])
 
 
-def _built(part: Any, state: Any, folder: str) -> Any:  # noqa: ANN401
-    del folder
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Place:  # noqa: ANN401
+    if not isinstance(storage, _Storage):
+        raise ValueError("a tensor without a storage")
+    if any(rest[2:]):  # behind requires_grad and hooks, such as that its numbers are to be negated
+        raise ValueError("a tensor that is not as its numbers are")
+    if not all(isinstance(one, tuple | list) and len(one) <= MOST_SIDES for one in (size, stride)):
+        raise ValueError("a tensor without a size")
+    if not all(type(one) is int and 0 <= one < LARGEST for one in (offset, *size, *stride)):
+        raise ValueError(f"a tensor whose size is no number, or one from {LARGEST:,}")
+    return Place(storage.member, storage.dtype, offset, tuple(size), tuple(stride))
+
+
+def _built(part: Any, state: Any, reading: _Reading) -> Any:  # noqa: ANN401
+    del reading
     if isinstance(part, Part):
         part.state = state
     elif not isinstance(part, dict):  # one of weights has attributes, too
@@ -235,18 +264,20 @@ def _built(part: Any, state: Any, folder: str) -> Any:  # noqa: ANN401
     return part
 
 
-def _made(kind: Any, arguments: Any, folder: str) -> Part:  # noqa: ANN401
-    del arguments, folder
+def _made(kind: Any, arguments: Any, reading: _Reading) -> Part:  # noqa: ANN401
+    del arguments, reading
     return Part(kind.dotted)
 
 
-def _named(module: Any, name: Any, folder: str) -> _Name:  # noqa: ANN401
-    del folder
+def _named(module: Any, name: Any, reading: _Reading) -> _Name:  # noqa: ANN401
+    del reading
+    if not (isinstance(module, str) and isinstance(name, str) and len(module) + len(name) <= LONGEST_NAME):
+        raise ValueError("a name that is no text, or too long")
     return _Name(f"{module}.{name}")
 
 
-def _appended(values: Any, value: Any, folder: str) -> Any:  # noqa: ANN401
-    del folder
+def _appended(values: Any, value: Any, reading: _Reading) -> Any:  # noqa: ANN401
+    del reading
     if not isinstance(values, Part):
         values.append(value)
     return values
@@ -278,19 +309,31 @@ def named_tensors(part: object) -> Iterator[tuple[str, Place]]:
     """The tensors of a part and of the parts in it, by their dotted names.
 
     Raises:
-        ValueError: there is no end to them.
+        ValueError: there are too many, or there is no end to them.
     """
     waiting: list[tuple[str, object]] = [("", part)]
-    for _ in range(MOST_PARTS):
-        if not waiting:
-            return
+    left = MOST_PARTS
+    while waiting:
         name, one = waiting.pop()
         if isinstance(one, Place):
             yield name, one
         elif isinstance(one, Part) and isinstance(one.state, dict):
-            inner = [(f"{name}.{key}" if name else str(key), value) for key, value in one.state.items()]
+            left -= len(one.state)
+            if left < 0:
+                raise ValueError("too many parts")
+            inner = [(named(name, key), value) for key, value in one.state.items()]
             waiting += reversed(inner)
-    raise ValueError("too many parts")
+
+
+def named(name: str, key: object) -> str:
+    """The name of a part in the part of this name.
+
+    Raises:
+        ValueError: it is too long, as where parts are in themselves, or no text.
+    """
+    if not isinstance(key, str) or len(name) + len(key) > LONGEST_NAME:
+        raise ValueError("a part whose name is no text, or too long")
+    return f"{name}.{key}" if name else key
 
 
 class Numbers:

@@ -18,7 +18,6 @@ from typing import IO, Final
 from . import hdf5, json_once, keras_config
 from .declared import Storage, Unlike, declared, unlike_numbers
 from .look import Look
-from .pickles import scan_pickle
 
 MOST_MEMBER = 2**28
 MOST_GROWTH = 100  # times the archive's own size, all members together
@@ -90,7 +89,7 @@ def look_at_npy(file: io.BytesIO | mmap, look: Look, place: str) -> None:
         else:
             look.saw("the head of an array of numbers")
         return
-    scan = scan_pickle(file)
+    scan = look.scan(file, place)
     look.judge([scan], place)
     look.miss("an array of Python objects is a pickle; what its functions would be given was not looked at", place)
 
@@ -274,15 +273,15 @@ def _pickles(content: bytes, look: Look, place: str) -> None:
         look.find("GH110", "this is compiled code, which can run when the archive is opened", place)
         return
     stream = io.BytesIO(content)
-    scans = [scan_pickle(stream)]
+    scans = [look.scan(stream, place)]
     while scans[-1].complete and stream.tell() < len(content) and len(scans) < MOST_PICKLES:
-        scans.append(scan_pickle(stream))
+        scans.append(look.scan(stream, place))
     look.judge(scans, place)
     look.miss("this is no zip archive, as torch.export writes it, and was not looked into to its end", place)
 
 
 def _pickle(content: bytes, look: Look, place: str, *, named: bool) -> None:
-    scan = scan_pickle(io.BytesIO(content))
+    scan = look.scan(io.BytesIO(content), place)
     if look.kind == "TorchScript archive":
         names = (name for name in scan.names if not name.startswith(TORCHSCRIPT) or name.startswith(COMPILED))
         scan = replace(scan, names=tuple(names))

@@ -14,7 +14,6 @@ from typing import Any, Final
 from . import archive, caffe, hdf5, hub, json_once, onnx_file, tensor_head
 from .declared import Unlike, declared, unlike_legacy
 from .look import Look
-from .pickles import scan_pickle
 
 SUFFIXES_OF_PICKLES = frozenset(
     (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".p", ".data", ".tar", ".model")
@@ -107,7 +106,7 @@ def _notes(path: Path, look: Look) -> None:
         look.miss(f"text of more than {MOST_TEXT:,} bytes is not read")
         return
     content = path.read_bytes()
-    scan = scan_pickle(io.BytesIO(content))
+    scan = look.scan(io.BytesIO(content), "")
     if scan.complete and scan.names:  # the oldest pickles are text, too
         look.judge([scan], "")
     try:
@@ -156,9 +155,9 @@ def _pickle_or_unknown(path: Path, look: Look) -> None:
         wrong = ""
         modern = data[:1] == b"\x80" and data[1:2] <= b"\x05"
         legacy = modern and data[2 : 2 + len(LEGACY_MAGIC)] == LEGACY_MAGIC
-        scans = [scan_pickle(data)]
+        scans = [look.scan(data, "")]
         while scans[-1].complete and data.tell() < len(data) and len(scans) < MOST_PICKLES:
-            scans.append(scan_pickle(data))
+            scans.append(look.scan(data, ""))
         rest = len(data) - data.tell()
         if all(scan.complete and not scan.forbidden for scan in scans):
             data.seek(0)

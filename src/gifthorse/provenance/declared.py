@@ -6,11 +6,12 @@ anything else is said to be none of it.
 """
 
 import math
-import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from mmap import mmap
 from typing import IO, Any, Final, final
+
+from .pickles import operations
 
 ITEM_BYTES: Final = {
     "Float": 4, "Double": 8, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
@@ -23,6 +24,10 @@ NEWEST_PROTOCOL = 5
 WRAPPED = "torch._tensor._rebuild_from_type_v2"
 NEVER_CALLED = ("Storage", "torch.Tensor")
 """Types that a checkpoint names; called with a number, they take as much memory as it says."""
+
+DEEPEST = 100
+MOST_COPIED = 2**22
+"""Characters, bytes, and members of containers; what is put into a container one by one is not copied."""
 
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY = frozenset(("EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET"))
@@ -69,7 +74,29 @@ class Unlike(ValueError):
 
 
 _MARK = object()
-_MADE = object()  # what a call would give, and containers, whose content nothing here depends on
+
+
+@final
+@dataclass(eq=False)
+class _Made:
+    """What a call would give, or a container; of its content, nothing here depends on more than its size."""
+
+    size: int = 0
+
+
+@final
+class _Tuple(tuple[Any, ...]):
+    """A tuple; Python follows it to its end where it is a key or in a set, and the same may be in it many times.
+
+    Attributes:
+        weight: how many values are in it, and in the tuples in it.
+        depth: how many tuples are in each other.
+    """
+
+    weight = depth = 1
+
+
+_SIZED: Final = (str, bytes, bytearray, tuple, _Made)
 
 
 def declared(stream: IO[bytes] | mmap) -> dict[str, Storage]:
@@ -80,8 +107,8 @@ def declared(stream: IO[bytes] | mmap) -> dict[str, Storage]:
     """
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]  # an mmap reads as a file does
-            machine.step(opcode.name, argument)
+        for opcode, argument in operations(stream):
+            machine.step(opcode, argument)
     except IndexError as error:
         raise Unlike("the pickle takes from an empty stack") from error
     except Unlike:
@@ -116,9 +143,8 @@ def unlike_legacy(data: mmap, storages: Mapping[str, Storage]) -> str | None:
         data: the file, at the beginning of that pickle.
         storages: that the pickle before refers to.
     """
-    opcodes = pickletools.genops(data)  # type: ignore[arg-type]
     try:
-        keys = [str(argument) for opcode, argument, _ in opcodes if opcode.name.endswith(("STRING", "UNICODE"))]
+        keys = [str(argument) for opcode, argument in operations(data) if opcode.endswith(("STRING", "UNICODE"))]
     except ValueError:
         return "the list of its storages cannot be followed"
     if set(keys) != set(storages) or len(keys) != len(storages):
@@ -142,6 +168,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
+        self.copied = 0
 
     def step(self, name: str, argument: Any) -> None:  # noqa: ANN401 - of any opcode
         """Follow one opcode."""
@@ -168,18 +195,15 @@ class _Machine:
     def _contains(self, name: str) -> bool:
         """Follow an opcode that makes or fills a container; False if it is none."""
         if name in _EMPTY:
-            self.stack.append(_MADE)
+            self.stack.append(_Made())
         elif name in _MARKED:
-            self._marked()
-            self.stack.append(_MADE)
+            self.stack.append(_Made(self._held(self._marked())))
         elif name in _TUPLES:
-            self.stack.append(tuple(self._taken(_TUPLES[name])))
+            self._tuple(self._taken(_TUPLES[name]))
         elif name in _INTO:
-            self._taken(_INTO[name])
-            self._container()
+            self._into_container(self._taken(_INTO[name]), copied=name == "BUILD")
         elif name in _INTO_MARKED:
-            self._marked()
-            self._container()
+            self._into_container(self._marked())
         else:
             return False
         return True
@@ -196,9 +220,38 @@ class _Machine:
             taken.append(one)
         return taken[::-1]
 
-    def _container(self) -> None:
-        if isinstance(self.stack[-1], int | float | str | bytes | tuple | Name | Storage) or self.stack[-1] is None:
+    def _into_container(self, values: list[Any], *, copied: bool = False) -> None:
+        container = self.stack[-1]
+        if not isinstance(container, _Made):
             raise Unlike("the pickle puts something into what holds nothing")
+        container.size += self._copied(values) if copied else self._held(values)
+
+    def _tuple(self, values: list[Any]) -> None:
+        made = _Tuple(values)
+        made.weight = 1 + sum(map(_weight, values))
+        made.depth = 1 + max((one.depth for one in values if isinstance(one, _Tuple)), default=0)
+        if made.weight > MOST_COPIED or made.depth > DEEPEST:
+            raise Unlike(f"tuples hold each other more than {DEEPEST} deep, or {MOST_COPIED:,} values")
+        self.stack.append(made)
+
+    def _held(self, values: list[Any]) -> int:
+        """The size of a container of these values, each of which may be a key."""
+        size = sum(map(_weight, values))
+        self._count(size - len(values))
+        return size
+
+    def _copied(self, values: Sequence[Any]) -> int:
+        """How much a call copies that is given these values: a few bytes may give a large one to many calls."""
+        inner = [one for value in values if isinstance(value, tuple) for one in value]
+        sized = [one for one in (*values, *inner) if isinstance(one, _SIZED)]
+        size = sum(one.size if isinstance(one, _Made) else max(len(one), _weight(one)) for one in sized)
+        self._count(size)
+        return size
+
+    def _count(self, copied: int) -> None:
+        self.copied += copied
+        if self.copied > MOST_COPIED:
+            raise Unlike(f"what the pickle calls would copy more than {MOST_COPIED:,} values")
 
     def mark(self) -> None:
         """MARK."""
@@ -206,7 +259,7 @@ class _Machine:
 
     def marked_tuple(self) -> None:
         """TUPLE."""
-        self.stack.append(tuple(self._marked()))
+        self._tuple(self._marked())
 
     def pop(self) -> None:
         """POP."""
@@ -236,14 +289,14 @@ class _Machine:
             case _:
                 raise Unlike("what the pickle refers to is no storage")
         if self.storages.setdefault(key, found) != found:
-            raise Unlike(f"the storage {key!r} is said to be of two kinds")
+            raise Unlike(f"the storage {key[:80]!r} is said to be of two kinds")
         self.stack.append(found)
 
     def call(self) -> None:
         """REDUCE and NEWOBJ."""
         function, arguments = self._taken(2)
         _check_call(function, arguments)
-        self.stack.append(_MADE)
+        self.stack.append(_Made(self._copied(arguments)))
 
 
 _DOES: Final[dict[str, Callable[[_Machine], None]]] = {
@@ -257,6 +310,10 @@ _DOES: Final[dict[str, Callable[[_Machine], None]]] = {
     "REDUCE": _Machine.call,
     "NEWOBJ": _Machine.call,
 }
+
+
+def _weight(value: Any) -> int:  # noqa: ANN401
+    return value.weight if isinstance(value, _Tuple) else 1
 
 
 def _check_call(function: Any, arguments: Any) -> None:  # noqa: ANN401 - whatever is on the stack

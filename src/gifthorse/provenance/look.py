@@ -1,11 +1,13 @@
 """The notes of a look into one file, as they are taken."""
 
+import io
 from collections.abc import Sequence
+from mmap import mmap
 from pathlib import Path
 from typing import final
 
 from .findings import Finding
-from .pickles import PickleScan
+from .pickles import MOST_OPERATIONS, PickleScan, scan_pickle
 
 SHOWN = 5
 
@@ -19,6 +21,7 @@ class Look:
         kind: what it is, in a few words.
         findings: what was found.
         seen: what was looked at.
+        operations: of pickles, that may still be followed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,6 +29,7 @@ class Look:
         self.kind = "unknown"
         self.findings: list[Finding] = []
         self.seen: list[str] = []
+        self.operations = MOST_OPERATIONS
 
     def find(self, rule: str, message: str, place: str = "") -> None:
         """Note a finding."""
@@ -38,6 +42,16 @@ class Look:
     def saw(self, what: str) -> None:
         """Note that something was looked at, and can be followed to its end."""
         self.seen.append(what)
+
+    def scan(self, stream: io.BytesIO | mmap, place: str) -> PickleScan:
+        """Read one pickle, as ``scan_pickle`` does, while the file has not had too many operations."""
+        scan = scan_pickle(stream, self.operations)
+        if not scan.complete and scan.operations >= self.operations >= 0:
+            self.miss(f"of pickles, {MOST_OPERATIONS:,} operations are followed, and there are more", place)
+            self.operations = -1  # which is said once
+        else:
+            self.operations -= scan.operations
+        return scan
 
     def judge(self, scans: Sequence[PickleScan], place: str) -> None:
         """Note what pickles would call."""

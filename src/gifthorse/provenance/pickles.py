@@ -7,11 +7,11 @@ dangerous would never be complete. picklescan, which keeps such a list, is asked
 import io
 import logging
 import pickletools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from mmap import mmap
-from typing import Final, final
+from typing import IO, Any, Final, final
 
 from picklescan.scanner import SafetyLevel, scan_pickle_bytes
 
@@ -47,6 +47,10 @@ ALLOWED: Final = frozenset(
 """Every name that a state dict may look up."""
 
 UNKNOWN = "(a name that is put together while it runs)"
+MOST_OPERATIONS = 2**21
+"""In one file: each takes time and memory, and a checkpoint of a thousand tensors has less than a tenth of these."""
+MOST_NAMES = 1000  # that are looked up; each may be of the longest, and come from a few bytes
+LONGEST_NAME = 1000  # of a module, or of what is in it
 
 _STRINGS = frozenset(
     ("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
@@ -68,11 +72,13 @@ class PickleScan:
         names: every callable or class that it looks up, dotted, in the file's order.
         dangerous: those that picklescan knows to be dangerous.
         complete: whether the pickle can be followed to its end.
+        operations: how many were followed.
     """
 
     names: tuple[str, ...]
     dangerous: tuple[str, ...]
     complete: bool
+    operations: int
 
     @property
     def forbidden(self) -> tuple[str, ...]:
@@ -80,54 +86,88 @@ class PickleScan:
         return tuple(dict.fromkeys((*self.dangerous, *(name for name in self.names if name not in ALLOWED))))
 
 
-def scan_pickle(stream: io.BytesIO | mmap) -> PickleScan:
-    """Read one pickle from ``stream``, which is left behind the pickle's end.
+def operations(stream: IO[bytes] | mmap, most: int = MOST_OPERATIONS) -> Iterator[tuple[str, Any]]:
+    """The opcodes of one pickle, by name, with their arguments; ``stream`` is left behind the pickle's end.
 
     It is no plain file: that would ask for as much memory as a pickle says that a string of it takes.
+
+    Raises:
+        ValueError: the pickle is damaged, or has more than ``most`` operations.
+        OverflowError: it is damaged.
     """
-    start = stream.tell()
-    names: dict[str, None] = {}
-    complete = True
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]  # an mmap, too
+        if number >= most:
+            raise ValueError(f"a pickle of more than {most:,} operations")
+        yield opcode.name, argument
+
+
+def scan_pickle(stream: io.BytesIO | mmap, most: int = MOST_OPERATIONS) -> PickleScan:
+    """Read one pickle from ``stream``, as ``operations`` does; one of too many is not complete."""
+    walk = _Walk()
+    found: dict[tuple[str | None, str], None] = {}
+    followed, complete = 0, True
     try:
-        for name in _names(stream):
-            names[name] = None
-    except (ValueError, OverflowError):  # what pickletools raises on damaged bytes
+        for followed, (opcode, argument) in enumerate(operations(stream, most), start=1):  # noqa: B007
+            if (name := walk.step(opcode, argument)) is None:
+                continue
+            short = name[0] and name[0][:LONGEST_NAME], name[1][:LONGEST_NAME]
+            found[short] = None
+            if short != name or len(found) > MOST_NAMES:
+                raise ValueError("too many names, or one that is too long")
+    except (ValueError, OverflowError):
         complete = False
-    end = stream.tell()
-    stream.seek(start)
-    dangerous = _second_opinion(stream.read(end - start))
-    return PickleScan(tuple(names), dangerous, complete)
+    names = dict.fromkeys(name if module is None else f"{module}.{name}" for module, name in found)
+    return PickleScan(tuple(names), _second_opinion(found), complete, followed)
 
 
-def _names(stream: io.BytesIO | mmap) -> Iterator[str]:
-    """The dotted names that the opcodes look up."""
-    memo: dict[int, str | None] = {}
-    pushed: list[str | None] = [None, None]  # by the last two operations; None is anything but a plain string
-    for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]  # an mmap reads as a file does
+@final
+class _Walk:
+    """What the opcodes of a pickle look up."""
+
+    def __init__(self) -> None:
+        self.memo: dict[int, str | None] = {}
+        self.pushed: list[str | None] = [None, None]  # by the last two; None is anything but a plain string
+
+    def step(self, opcode: str, argument: Any) -> tuple[str | None, str] | None:  # noqa: ANN401 - of any opcode
+        """Module and name of what this opcode looks up, if it does; the module is None where it is not known."""
+        found: tuple[str | None, str] | None = None
         value: str | None = None
-        if opcode.name in _PUTS:
-            memo[len(memo) if opcode.name == "MEMOIZE" else int(str(argument))] = pushed[-1]
-            continue
-        if opcode.name in _GETS:
-            value = memo.get(int(str(argument)))
-        elif opcode.name in _STRINGS:
+        if opcode in _PUTS:
+            self.memo[len(self.memo) if opcode == "MEMOIZE" else argument] = self.pushed[-1]
+            return None
+        if opcode in _GETS:
+            value = self.memo.get(argument)
+        elif opcode in _STRINGS:
             value = str(argument)
-        elif opcode.name in ("GLOBAL", "INST"):
-            yield str(argument).replace(" ", ".", 1)
-        elif opcode.name == "STACK_GLOBAL":
-            module, name = pushed
-            yield UNKNOWN if module is None or name is None else f"{module}.{name}"
-        elif opcode.name in _EXTENSIONS:
-            yield f"copyreg extension {argument}"
-        pushed = [pushed[-1], value]
+        elif opcode in ("GLOBAL", "INST"):
+            module, _, name = str(argument).partition(" ")
+            found = module, name
+        elif opcode == "STACK_GLOBAL":
+            known = [text for text in self.pushed if text is not None]
+            found = (known[0], known[1]) if len(known) == 2 else (None, UNKNOWN)
+        elif opcode in _EXTENSIONS:
+            found = None, f"copyreg extension {argument}"
+        self.pushed = [self.pushed[-1], value]
+        return found
 
 
-def _second_opinion(pickle: bytes) -> tuple[str, ...]:
-    if not pickle:
+def _second_opinion(names: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
+    """What picklescan says of a pickle that looks up these names.
+
+    It is not given the pickle itself: it would not come to an end with one that is made for that.
+    """
+    known = [(module, name) for module, name in names if module is not None]
+    if not known:
         return ()
+    looked_up = b"".join(_pushed(module) + _pushed(name) + b"\x93" for module, name in known)
     try:
-        result = scan_pickle_bytes(io.BytesIO(pickle), "pickle", multiple_pickles=False)
+        result = scan_pickle_bytes(io.BytesIO(b"\x80\x04" + looked_up + b"."), "pickle", multiple_pickles=False)
     except Exception:  # it cannot follow the pickle, for whatever reason; the list above has spoken already
         return ()
     found = (f"{item.module}.{item.name}" for item in result.globals if item.safety is SafetyLevel.Dangerous)
     return tuple(sorted(name for name in found if "unknown" not in name))
+
+
+def _pushed(text: str) -> bytes:
+    content = text.encode("utf-8", "surrogatepass")
+    return b"X" + len(content).to_bytes(4, "little") + content

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from . import archives, beside, graphs, hdf5, headers, pickles, samples, torch_files
+from . import archives, beside, graphs, growing, hdf5, headers, pickles, samples, torch_files
 from .place import Named, Place
 
 Opens = Literal["model", "data", "guard", "report"]
@@ -38,6 +38,7 @@ FAMILIES: Mapping[str, Family] = {
     "pickles-assembled": Family(pickles.assembled, fires=True),
     "pickles-hidden": Family(pickles.hidden),
     "pickles-broken": Family(pickles.broken),
+    "pickles-growing": Family(growing.pickles),
     "torch-running": Family(torch_files.running, fires=True),
     "torch-hidden": Family(torch_files.hidden),
     "torch-absurd": Family(torch_files.absurd),

@@ -45,6 +45,7 @@ QUIET: Mapping[str, str] = {
     "pickles-broken/million-memos.pkl": "a memo is small",
     "pickles-broken/many-names.pkl": "harmless names, often",
     "pickles-broken/lone-surrogate.pkl": "a text with half a character, as pickle writes it",
+    "pickles-growing/dictionaries-many-times*": "the same plain values in many places, which are looked at once",
     "archives-bombs/many-members.zip": "twenty thousand members without a byte",
     "archives-contradicting/name-is-no-utf-8.pth": "a name in another encoding",
     "safetensors-lying/not-a-number.safetensors": "numbers that are NaN are refused where a network is made of them",
