@@ -154,13 +154,15 @@ def rewritten(source, target, change):
 def test_torchscript_that_writes_a_file(tmp_path):
     def change(name, content):
         return (
-            b"def __setstate__(self, x):\n  torch.save(x, 'p')\n" + content if name.endswith("linear.py") else content
+            b"def __setstate__(self, x):\n  torch.save(x, 'p')\n" + content
+            if "linear" in name and name.endswith(".py")
+            else content
         )
 
     look = look_into(rewritten(jit(tmp_path / "a.pt"), tmp_path / "b.pt", change))
     found = [one for one in look.findings if one.rule == "GH110"]
     assert len(found) == 2
-    assert all(one.place.endswith("linear.py") for one in found)
+    assert all("linear" in one.place for one in found)
 
 
 @pytest.mark.parametrize(

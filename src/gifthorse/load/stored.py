@@ -345,8 +345,9 @@ class Numbers:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
+        self._archive = zipfile.ZipFile(path)
+        self._taken = 0
+        entries = self._archive.infolist()
         self.entries = {entry.filename.partition("/")[2]: entry for entry in entries}
         if len({entry.filename.partition("/")[0] for entry in entries}) > 1:
             raise ModelFileError(f"{path} holds more than one folder, which torch does not write; save it again")
@@ -371,10 +372,10 @@ class Numbers:
             entry = self.entries.get(member)
             if entry is None:
                 raise ModelFileError(f"{self.path}: the archive is incomplete, {member[:80]!r} is missing")
-            if entry.file_size > most or sum(map(len, self._read.values())) + entry.file_size > MOST_BYTES:
+            self._taken += entry.file_size
+            if entry.file_size > most or self._taken > MOST_BYTES:
                 raise ModelFileError(f"{self.path}: {member} unpacks to {entry.file_size:,} bytes, which are too many")
-            with zipfile.ZipFile(self.path) as archive:
-                self._read[member] = bytearray(archive.read(entry))
+            self._read[member] = bytearray(self._archive.read(entry))
         return self._read[member]
 
     def tensors(self, places: Mapping[str, Place]) -> dict[str, Tensor]:

@@ -49,6 +49,8 @@ EXPORTED_PROGRAMS = re.compile(r"[^/]+/data/(aotinductor|executorch|mtia)/")
 EXPORTED_TARGET = re.compile(r"torch\.ops\.\w+\.\w+(\.\w+)?|torch\.sym_\w+|_operator\.\w+|math\.\w+")
 MOST_PICKLES = 100
 LONGEST_FORMULA = 2000
+MOST_FORMULAS = 2**19  # letters, of all of them; each is parsed as Python, which takes far more
+MOST_TOLD = 20
 _FORMULAS = frozenset(
     """
     Add And CeilToInt CleanDiv Eq FloorDiv FloorToInt Ge Gt Integer Le Lt Max Min Mod ModularIndexing Mul Ne Not Or Pow
@@ -329,15 +331,31 @@ def _json(content: bytes, look: Look, place: str) -> None:
 def _look_at_program(values: object, look: Look, place: str) -> None:
     """What torch's reader of exported programs evaluates, looks up or unpickles."""
     found = _named(values)
-    for text in found["expr_str"]:
-        if not _is_formula(text):
-            look.find("GH110", f"expr_str is evaluated when the file is opened, and is no formula: {_cut(text)}", place)
-    for text in found["guards_code"]:
-        if not _is_guard(text):
-            look.find("GH110", f"guards_code is run as Python code, and is no comparison of sizes: {_cut(text)}", place)
-    for text in (*found["target"], *found["as_operator"]):
-        if not EXPORTED_TARGET.fullmatch(text):
-            look.find("GH110", f"the program calls what is no operation of torch: {_cut(text)}", place)
+    formulas = found["expr_str"]
+    if sum(map(len, formulas)) > MOST_FORMULAS:
+        look.miss(f"formulas of more than {MOST_FORMULAS:,} letters together are not read", place)
+        formulas = {}
+    told = [
+        *(
+            f"expr_str is evaluated when the file is opened, and is no formula: {_cut(text)}"
+            for text in formulas
+            if not _is_formula(text)
+        ),
+        *(
+            f"guards_code is run as Python code, and is no comparison of sizes: {_cut(text)}"
+            for text in found["guards_code"]
+            if not _is_guard(text)
+        ),
+        *(
+            f"the program calls what is no operation of torch: {_cut(text)}"
+            for text in found["target"] | found["as_operator"]
+            if not EXPORTED_TARGET.fullmatch(text)
+        ),
+    ]
+    for message in told[:MOST_TOLD]:
+        look.find("GH110", message, place)
+    if len(told) > MOST_TOLD:
+        look.find("GH110", f"and {len(told) - MOST_TOLD:,} more of the kind", place)
     if "True" in found["use_pickle"]:
         look.find("GH111", "numbers are kept as pickles, which torch opens with all that they call", place)
 
@@ -348,10 +366,10 @@ def _cut(text: str) -> str:
 
 def _is_guard(text: str) -> bool:
     """Whether it does nothing but compare sizes of inputs, such as ``L['x'].size()[0] >= 2``."""
+    if len(text) > LONGEST_FORMULA:
+        return False
     rest = re.sub(r"\bL(\['\w+'\]|\[\d+\])+(\.(size|stride|storage_offset)\(\)(\[\d+\])?|\.(ndim|dtype))?", "0", text)
-    return (
-        len(text) <= LONGEST_FORMULA and re.fullmatch(r"([\d\s()<>=!+*/%.-]|\band\b|\bor\b|\bnot\b)+", rest) is not None
-    )
+    return re.fullmatch(r"([\d\s()<>=!+*/%.-]|\band\b|\bor\b|\bnot\b)+", rest) is not None
 
 
 def _is_formula(text: str) -> bool:
@@ -368,10 +386,13 @@ def _is_formula(text: str) -> bool:
     )
 
 
-def _named(values: object) -> dict[str, list[str]]:
-    """The texts in the JSON of an exported program that stand under names which its reader does something with."""
-    found: dict[str, list[str]] = {
-        name: [] for name in ("expr_str", "guards_code", "target", "as_operator", "use_pickle")
+def _named(values: object) -> dict[str, dict[str, None]]:
+    """The texts in the JSON of an exported program that stand under names which its reader does something with.
+
+    Each is there once; what is no text, and is to be one, is a text that is nothing such a program has.
+    """
+    found: dict[str, dict[str, None]] = {
+        name: {} for name in ("expr_str", "guards_code", "target", "as_operator", "use_pickle")
     }
     waiting = [values]
     while waiting:
@@ -379,7 +400,8 @@ def _named(values: object) -> dict[str, list[str]]:
         if isinstance(one, dict):
             for key, value in one.items():
                 if key in found:
-                    found[key] += map(str, value if isinstance(value, list) else [value])
+                    texts = value if isinstance(value, list) else [value]
+                    found[key] |= dict.fromkeys(str(one) if isinstance(one, str | bool) else "…" for one in texts)
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one
