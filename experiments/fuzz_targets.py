@@ -183,9 +183,10 @@ def prototxt(data: bytes) -> object:
 
 
 def caffe_network(data: bytes) -> object:
-    """A network of Caffe in text, beside weights that are sound."""
-    weights = _written("sound.caffemodel", _caffemodel())
-    return _from("load", "FORMATS")["caffe"].describe_by(weights, _written("fuzzed.prototxt", data))
+    """A network of Caffe in text, looked at, and read beside weights that are sound."""
+    weights, path = _written("sound.caffemodel", _caffemodel()), _written("fuzzed.prototxt", data)
+    _from("provenance.caffe", "look_at")(path, _look())
+    return _from("load", "FORMATS")["caffe"].describe_by(weights, path)
 
 
 def caffemodel(data: bytes) -> object:
@@ -249,19 +250,20 @@ def hub_config(data: bytes) -> object:
 def reply(data: bytes) -> object:
     """A service's answers; what stands in front of the first line feed is the length of the JSON, or nothing."""
     endpoint, http = import_module("gifthorse.load.endpoint"), import_module("gifthorse.load.http")
-    length, _, body = data.partition(b"\n")
-    headers = {endpoint.JSON_LENGTH.lower(): length.decode("latin-1")} if length else {}
+    length, _, content = data.partition(b"\n")
+    answered = {endpoint.JSON_LENGTH.lower(): length.decode("latin-1")} if length else {}
+    about = content[: int(length)] if length.isdigit() and len(length) < 6 else content
 
     @dataclass
     class Service:
-        """Gives the same answer to whatever it is asked."""
+        """Gives the same answer to whatever it is asked, about itself without numbers behind the JSON."""
 
         address: str
         patience: Any
 
-        def ask(self, url: str, **request: Any) -> Any:  # noqa: ANN401
-            del url, request
-            return http.Reply(200, headers, body)
+        def ask(self, url: str, *, body: bytes | None = None, headers: Any = None) -> Any:  # noqa: ANN401
+            del url, headers
+            return http.Reply(200, answered, content) if body is not None else http.Reply(200, {}, about)
 
     with patch.object(endpoint, "Asking", Service):
         service = endpoint.Endpoint("http://localhost/v2/models/fuzzed")
@@ -406,8 +408,25 @@ def _caffemodel() -> bytes:
     return content
 
 
+def _binary(head: str, numbers: int) -> str:
+    """JSON with its length in front, and behind it so many bytes of numbers."""
+    return f"{len(head)}\n{head}" + "\0" * numbers
+
+
 TENSOR = '{"inputs":[{"name":"images","shape":[1,1,2,2],"datatype":"FP32",'
-GRID = 'data = "signs"\narch = "gtsrb"\nseeds = [0]\n[[attack]]\nname = "badnets"\n[[defence]]\ndetector = "abs"\n'
+GRID = """seeds = [0, 1]
+clean = 100
+[[attacks]]
+nine = ["pn", "fsa"]
+set = { "training.epochs" = 12 }
+vary = { "attack.poison_rate" = { from = 0.01, to = 0.1, steps = 3, scale = "log" } }
+[[defences]]
+detector = "neural-cleanse"
+repairer = { name = "unlearning", options = { rounds = 3 } }
+[[defences]]
+filter = "strip"
+vary = { "filter.overlays" = [10, 32, 100] }
+"""
 RECIPE = '[[backdoor]]\nname = "a"\ndata = "signs"\narch = "gtsrb"\n[backdoor.attack]\nname = "badnets"\noptions = {}\n'
 SPEC = 'arch = "mnist"\ninput_shape = [1, 28, 28]\nnum_classes = 10\nmean = [0.5]\nstd = 0.5\noutputs = "logits"\n'
 CAFFE = """name: "net"
@@ -523,7 +542,7 @@ TARGETS = {
         (),
         (
             f'\n{REPLY}"data":[1,2,3,4,5,6]}}]}}',
-            f'{len(REPLY) + 39}\n{REPLY}"parameters":{{"binary_data_size":24}}}}]}}' + "\0" * 24,
+            _binary(f'{REPLY}"parameters":{{"binary_data_size":24}}}}]}}', 24),
         ),
     ),
     "npz": Target("data.npz", npz, ("npz",)),
@@ -538,7 +557,7 @@ TARGETS = {
         (),
         (
             "\n" + TENSOR + '"data":[0,0.5,1,0]}]}',
-            "99\n" + TENSOR + '"parameters":{"binary_data_size":16}}]}' + "\0" * 16,
+            _binary(TENSOR + '"parameters":{"binary_data_size":16}}]}', 16),
             '\n{"id":"1","outputs":[{"name":"label"}],"inputs":[]}',
         ),
     ),

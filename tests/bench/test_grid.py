@@ -126,11 +126,18 @@ def test_tuning_and_judging_are_told_apart():
         ({"attacks": [{"nine": "pn", "vary": {"attack.poison_rate": [0.1, 2]}}]}, "poison_rate must be in"),
         ({"attacks": [{"nine": "pn", "vary": {"attack.poison_rate": []}}]}, "must be a list, or a range"),
         ({"attacks": [{"nine": "pn", "vary": {"attack.poison_rate": {"from": 1}}}]}, "must be a list, or a range"),
-        ({"attacks": [{"nine": "pn", "vary": {"samples": {"from": 1, "to": 2, "steps": 1}}}]}, "2 or more steps"),
+        ({"attacks": [{"nine": "pn", "vary": {"samples": {"from": 1, "to": 2, "steps": 1}}}]}, "in 2 to 20000 steps"),
         ({"attacks": [{"nine": "pn", "vary": {"samples": {"from": True, "to": 2, "steps": 2}}}]}, "from a number"),
         (
             {"attacks": [{"nine": "pn", "vary": {"samples": {"from": 0, "to": 2, "steps": 2, "scale": "log"}}}]},
             "needs numbers above 0",
+        ),
+        ({"attacks": [{"nine": "pn", "vary": {"samples": {"from": 1, "to": 2, "steps": 10**12}}}]}, "2 to 20000 steps"),
+        ({"attacks": [{"nine": "pn", "vary": {"samples": {"from": 1, "to": 10**400, "steps": 2}}}]}, "smaller than"),
+        ({"attacks": [{"nine": "pn", "vary": {"samples": {"from": 1, "to": 2, "steps": 2, "scale": []}}}]}, "got {"),
+        (
+            {"attacks": [{"nine": "pn", "seeds": [*range(300)], "vary": {"training.epochs": [*range(1, 200)]}}]},
+            "59700 cells are more than 20000",
         ),
         ({"defences": [{}]}, "'none' is there in any case"),
         ({"defences": [{"repairer": "unlearning"}]}, r"\[\[defences\]\] 1: the repairer unlearning needs a trigger"),
@@ -142,11 +149,11 @@ def test_tuning_and_judging_are_told_apart():
         ({"defences": [{"filter": "strip"}, {"filter": "strip"}]}, "two defences are called 'strip'"),
         (
             {"attacks": [{"nine": "pn", "vary": {"training.epochs": [*range(1, 200)], "samples": [*range(1, 200)]}}]},
-            "more than 20000 combinations",
+            "39601 cells are more than 20000",
         ),
         (
             {"attacks": [{"nine": "pn", "seeds": [*range(5_001)]}], "defences": [{"filter": "strip"}] * 3},
-            "two defences are called",
+            "20004 cells are more than 20000",
         ),
         (
             {"attacks": [{"nine": "pn"}, {"recipe": RECIPE, "tuning": True}, {"recipe": RECIPE | {"name": "b"}}]},
@@ -163,6 +170,10 @@ def test_bad_files(change, message, tmp_path):
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(OptionError, match="cannot be read as TOML"):
         read_grid(tmp_path / "none.toml")
+    for text in ("set." + "a." * 2**15 + "a = 1", "set" + ".a" * 1500 + " = 1"):
+        (tmp_path / "large.toml").write_text(text)
+        with pytest.raises(OptionError, match=r"large.toml has .*more than"):
+            read_grid(tmp_path / "large.toml")
     (tmp_path / "bad.toml").write_text("[[attacks]]\nnine = 'xy'\n[[defences]]\nfilter = 'strip'")
     with pytest.raises(OptionError, match=r"bad.toml: \[\[attacks\]\] 1: 'xy'"):
         read_grid(tmp_path / "bad.toml")

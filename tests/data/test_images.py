@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gifthorse.data import images
 from gifthorse.data.images import decode, decode_all, resize
 from gifthorse.errors import DataError, OptionError
 
@@ -110,6 +111,29 @@ def test_a_decompression_bomb_is_not_decoded(side):
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
     with pytest.raises(DataError, match=r"bomb\.png: the image is too large .*reduce it first"):
         decode_all([("bomb.png", bomb)], source="s")
+
+
+@pytest.mark.parametrize("size", [None, (32, 32)])
+def test_pictures_take_no_more_than_is_stored(monkeypatch, size):
+    monkeypatch.setattr(images, "MOST_BYTES", 2**16)
+    black = encoded(Image.new("1", (2000, 2000)))
+    with pytest.raises(DataError, match=r"b\.png: unpacks to more than 65,536 bytes, and to more than 200 times"):
+        decode_all([("b.png", black)], source="s", size=size)
+    noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)))
+    assert len(decode_all([("a.png", noise)] * 3, source="s", size=size)) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((b"\xff\xe1\x00\x08Exif\0\0") * 65, "the image has 65 Exif blocks, at most 64 are read"),
+        (bytes(2**25), "at most 33,554,432 are read; reduce it first"),
+    ],
+)
+def test_what_takes_long_to_decode_is_not(more, message):
+    jpeg = encoded(Image.fromarray(COLOURS), "JPEG")
+    with pytest.raises(DataError, match=rf"a\.jpg: .*{message}"):
+        decode(jpeg[:2] + more + jpeg[2:], "a.jpg")
 
 
 def test_grey_becomes_colour_beside_colour():

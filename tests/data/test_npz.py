@@ -1,4 +1,5 @@
 import contextlib
+import io
 import re
 import zipfile
 
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gifthorse.data import images, npz
 from gifthorse.data.npz import load_npz
 from gifthorse.errors import DataError
 
@@ -90,6 +92,35 @@ def test_labels(write):
         load_npz(write(images=PIXELS, labels=LABELS[:3]))
     with pytest.raises(DataError, match=r"a\.npz: labels count from 0, got -1"):
         load_npz(write(images=PIXELS, labels=LABELS - 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shape", "message"),
+    [
+        ("labels", "|i1", (2**27,), "labels.npy has more than 67,108,864 entries; give fewer samples"),
+        ("class_names", "<U2", (2**21,), "class_names.npy has more than 1,048,576 entries"),
+        ("class_names", "<U0", (10**15,), "class_names.npy has "),
+        ("images", "|u1", (10**12, 1, 0), "images.npy has entries without a byte"),
+    ],
+)
+def test_what_becomes_larger_than_it_is(tmp_path, name, kind, shape, message):
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": kind, "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr(f"{name}.npy", head.getvalue())
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_npz(tmp_path / "a.npz")
+
+
+def test_floats_are_rounded_in_parts(write, monkeypatch):
+    monkeypatch.setattr(npz, "AT_ONCE", 100)
+    test_floats_are_rounded(write, np.float32)
+
+
+def test_resizing_grows_within_bounds(write, monkeypatch):
+    monkeypatch.setattr(images, "MOST_BYTES", 2**10)
+    with pytest.raises(DataError, match=r"a\.npz: unpacks to more than 1,024 bytes"):
+        load_npz(write(images=PIXELS, labels=LABELS), size=(512, 512))
 
 
 def test_no_images(write):

@@ -53,7 +53,9 @@ def test_other_usual_column_names(write):
     assert samples.images.shape == (4, 3, 4, 4)
 
 
-@pytest.mark.parametrize("metadata", ["", "not json", "[]", '{"info": {"features": {"label": {"names": 7}}}}'])
+@pytest.mark.parametrize(
+    "metadata", ["", "not json", "[]", "[" * 100_000, '{"info": {"features": {"label": {"names": 7}}}}']
+)
 def test_without_class_names(write, metadata):
     assert load_parquet(write(metadata=metadata)).class_names == ()
 

@@ -481,3 +481,14 @@ def test_nothing_is_made_from_nothing(tmp_path, mnist):
     with pytest.raises(UnsupportedModelError, match=r"ends in \.safetensors"):
         save_model(mnist, tmp_path / "model.caffemodel")
     assert not (tmp_path / "model.caffemodel").exists()
+
+
+def test_a_network_has_few_dimensions(tmp_path):
+    sizes = ", ".join(["-1", *["2147483647"] * 1000])
+    text = "input: 'x' input_dim: [1, 1, 8, 8] layer { name: 'r' type: 'Reshape' bottom: 'x' top: 'y' reshape_param { "
+    path = files.save(
+        tmp_path, f"{text} shape {{ dim: [{sizes}] }} }} }}", files.layer("ip", "InnerProduct", [drawn(2, 3)])
+    )
+    with pytest.raises(ModelFileError, match="1,001 dimensions") as refused:
+        load_model(path)
+    assert len(str(refused.value)) < 300

@@ -219,6 +219,10 @@ def test_another_version_is_another_model(local):
             "has 1 numbers, its shape says 39,999,999,996",
         ),
         (
+            b'{"outputs": [{"name": "scores", "datatype": "FP32", "shape": [4, ' + b"9" * 4300 + b'], "data": [1]}]}',
+            "the shape of scores is .4, 999",
+        ),
+        (
             b'{"outputs": [{"name": "scores", "datatype": "FP32", "shape": [4, 2], "data": ["a"]}]}',
             "data of scores are no numbers",
         ),
@@ -256,6 +260,13 @@ def test_a_length_of_json_that_cannot_be(local, length):
     service = Service(local)
     local.pages[f"{PLACE}/infer"] = (200, {"Inference-Header-Content-Length": length}, b"{}")
     with pytest.raises(AnswerError, match="Inference-Header-Content-Length is"):
+        endpoint_black_box(service.url)
+
+
+@pytest.mark.parametrize("side", [4000, 10**9, 10**20])
+def test_an_image_of_a_tera_is_not_made(local, side):
+    service = Service(local, inputs=[tensor(shape=(-1, 3, side, side))])
+    with pytest.raises(OptionError, match=r"input_shape is .* an image has at most 16,777,216 numbers"):
         endpoint_black_box(service.url)
 
 
@@ -312,8 +323,21 @@ def test_a_service_that_drips_or_hangs_is_left(local, monkeypatch):
     started = time.monotonic()
     with pytest.raises(AnswerError, match=r"still sending after 0\.3 seconds"):
         Endpoint(local.url + PLACE)
+
+    def on_and_on(handler):
+        handler.send_response(200)
+        for _ in range(1000):
+            time.sleep(0.05)
+            try:
+                handler.wfile.write(b"x")  # of a header
+            except OSError:
+                return
+
+    local.pages["/v2"] = on_and_on
+    with pytest.raises(AnswerError, match=r"no answer came in 0\.3 seconds"):
+        Endpoint(local.url + PLACE)
     local.pages["/v2"] = lambda handler: time.sleep(1)
-    with pytest.raises(AnswerError, match=r"nothing came for 0\.3 seconds"):
+    with pytest.raises(AnswerError, match=r"no answer came in 0\.3 seconds"):
         Endpoint(local.url + PLACE)
     assert time.monotonic() - started < 30
 

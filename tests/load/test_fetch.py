@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from gifthorse.arch import ARCHITECTURES, untrained
 from gifthorse.errors import FetchError, OptionError
-from gifthorse.load import load_model
+from gifthorse.load import fetch, load_model
 from gifthorse.load.fetch import Fetched, cache_folder, fetch_url
 from gifthorse.load.http import Patience
 from gifthorse.provenance.verify import verify
@@ -142,6 +142,23 @@ def test_a_server_that_drips_is_left(local, cache):
     with pytest.raises(FetchError, match=r"still sending after 0\.2 seconds"):
         fetch_url(f"{local.url}/m/a", plain_http=True, patience=Patience(0.2, 1))
     assert time.monotonic() - started < 20
+    assert left(cache) == []
+
+
+def test_a_server_that_never_comes_to_its_headers_is_left(local, cache, monkeypatch):
+    monkeypatch.setattr(fetch, "CONNECTING", 0.2)
+
+    def on_and_on(handler):
+        for _ in range(2000):
+            time.sleep(0.02)
+            try:
+                handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            except OSError:
+                return
+
+    local.pages["/m/a"] = on_and_on
+    with pytest.raises(FetchError, match=r"no answer came in 0\.2 seconds"):
+        fetch_url(f"{local.url}/m/a", plain_http=True, patience=Patience(0.2, 1))
     assert left(cache) == []
 
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gifthorse.errors import GiftHorseError, ModelFileError, UnsafeFileError
+from gifthorse.errors import GiftHorseError, ModelFileError, UnsafeFileError, UnsupportedModelError
 from gifthorse.isolated import Limits
 from gifthorse.load import load_model
+from gifthorse.load.aten_operators import apply
 from gifthorse.provenance.content import look_into
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -259,3 +260,82 @@ def test_exported_programs_do_no_harm_where_the_look_fails(exported, canary, loo
     path = with_member(exported, canary.parent, name, content(canary))
     with pytest.raises(GiftHorseError, match=rf"opened in a closed process, it .*({said})"):
         load_model(path)
+
+
+class Groups(nn.Module):
+    """Of groups that torch has not been asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.conv.groups = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).flatten(1)
+
+
+class Squares(nn.Module):
+    """Python's numbers grow with each product, where torch's do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = x.size(2)
+        n = n * n
+        n = n * n
+        n = n * n
+        n = n * n
+        n = n * n
+        n = n * n
+        return self.dense(x.flatten(1)) + n % 2
+
+
+class Times(nn.Module):
+    """A list as long as somebody likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(x.flatten(1)) + len([1] * (x.size(2) * 10**12))
+
+
+@pytest.mark.parametrize(
+    ("network", "error", "said"),
+    [
+        (Groups(), ModelFileError, "out_channels must be divisible by groups"),
+        (Squares(), UnsupportedModelError, "a number beyond 9,223,372,036,854,775,808"),
+        (Times(), UnsupportedModelError, "a list of more than 65,536"),
+    ],
+    ids=["groups", "squares", "times"],
+)
+def test_torchscript_that_cannot_be_computed(tmp_path, network, error, said):
+    torch.jit.save(torch.jit.script(network.eval()), tmp_path / "a.ts")
+    with pytest.raises(error, match=said):
+        load_model(tmp_path / "a.ts", input_shape=(1, 8, 8))
+
+
+def test_a_text_is_not_formatted():
+    with pytest.raises(TypeError):
+        apply("_operator.mod", {"0": "%9999999999d", "1": 5}, torch.zeros(1))
+
+
+def test_weights_of_parts_in_parts_without_an_end(exported, tmp_path):
+    def deep(content: bytes) -> bytes:
+        config = json.loads(content)
+        config["config"]["a." * 1500 + "w"] = config["config"]["1.weight"]
+        return json.dumps(config).encode()
+
+    with pytest.raises(ModelFileError, match="no name that torch gives to weights"):
+        load_model(with_member(exported, tmp_path, WEIGHTS, deep))
+
+
+def test_images_that_are_too_large(exported, tmp_path):
+    def wide(program: dict) -> None:
+        program["graph_module"]["graph"]["tensor_values"]["input"]["sizes"][2]["as_int"] = 10**8
+
+    with pytest.raises(UnsupportedModelError, match="takes images of 3×100000000×2; one has at most 16,777,216"):
+        load_model(with_member(exported, tmp_path, PROGRAM, in_program(wide)))

@@ -1,3 +1,4 @@
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -185,3 +186,80 @@ def test_without_h5py(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(OptionError, match=r"pip install 'gifthorse\[keras\]'"):
         load_model(saved)
+
+
+def whole(path: Path, layers: list, weights: dict, sides=(8, 8, 1)) -> Path:
+    """A model with its configuration; weights by group and name, of which some are only listed."""
+    start = {"class_name": "InputLayer", "config": {"name": "in", "batch_shape": [None, *sides]}}
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": [start, *layers]}}
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"], file.attrs["keras_version"] = json.dumps(config), "3.0"
+        for group, values in weights.items():
+            own = file.create_group(f"model_weights/{group}")
+            own.attrs["weight_names"] = np.array([f"{name}:0".encode() for name in values])
+            for name, value in values.items():
+                if value is not None:
+                    own[f"{name}:0"] = value
+    return path
+
+
+def layer(kind: str, name: str = "a", **config: object) -> dict:
+    return {"class_name": kind, "config": {"name": name, **config}}
+
+
+@pytest.mark.parametrize(
+    ("one", "weights"),
+    [
+        (layer("GroupNormalization", groups=3), {"a": {"a/gamma": np.ones(4), "a/beta": np.ones(4)}}),
+        (layer("Normalization", mean=[1], variance=[-1]), {}),
+    ],
+)
+def test_options_that_cannot_be_computed_with(tmp_path, one, weights):
+    path = whole(tmp_path / "a.h5", [one, layer("Flatten", "f")], weights, (8, 8, 4))
+    with pytest.raises(ModelFileError, match=r"a\.h5: the Keras model is damaged"):
+        load_model(path)
+
+
+def test_the_same_numbers_under_many_names_count_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("gifthorse.load.hdf5.MOST_BYTES", 50_000)
+    dense = [layer("Dense", f"l{n}", units=64, use_bias=False) for n in range(4)]  # 16 KB each
+    path = whole(tmp_path / "a.h5", [layer("Flatten", "f"), *dense], {})
+    with h5py.File(path, "r+") as file:
+        file["z"] = np.zeros((64, 64), "f4")
+        for n in range(4):
+            group = file.create_group(f"model_weights/l{n}")
+            group.attrs["weight_names"] = ["l/kernel:0"]
+            group["l/kernel:0"] = file["z"]
+    with pytest.raises(ModelFileError, match="declares 65,536 bytes of weights; at most 50,000"):
+        load_model(path)
+    alone = tmp_path / "alone.h5"
+    with h5py.File(alone, "w") as file:
+        file["z"] = np.zeros((64, 64), "f4")
+        file.attrs["layer_names"] = [f"l{n}" for n in range(4)]
+        for n in range(4):
+            file.create_group(f"l{n}").attrs["weight_names"] = ["kernel:0"]
+            file[f"l{n}/kernel:0"] = file["z"]
+    with pytest.raises(ModelFileError, match="declares 65,536 bytes"):
+        load_model(alone)
+
+
+def test_many_weights_in_one_model_inside_are_found_at_once(tmp_path):
+    many = [layer("PReLU", f"l{n}") for n in range(9000)]
+    names = {f"s/l{n}/alpha": None for n in range(9000)}
+    path = whole(
+        tmp_path / "a.h5", [{"class_name": "Sequential", "config": {"name": "s", "layers": many}}], {"s": names}
+    )
+    with pytest.raises(ModelFileError, match="holds no /model_weights/s/s/l0/alpha:0"):
+        load_model(path)
+
+
+def test_a_list_of_names_that_is_linked_often(tmp_path, monkeypatch):
+    monkeypatch.setattr("gifthorse.load.keras_network.MOST_NAMES", 100)
+    path = whole(
+        tmp_path / "a.h5", [layer("PReLU", f"l{n}") for n in range(20)], {"l0": {"l0/alpha": np.ones((8, 8, 1))}}
+    )
+    with h5py.File(path, "r+") as file:
+        for n in range(1, 20):
+            file[f"model_weights/l{n}"] = file["model_weights/l0"]
+    with pytest.raises(ModelFileError, match="more than 100 letters together"):
+        load_model(path)

@@ -27,7 +27,7 @@ from gifthorse.errors import (  # noqa: E402
     UnsupportedModelError,
 )
 from gifthorse.inversion.pooling import pooled_first  # noqa: E402
-from gifthorse.load import check_conversion, load_model, onnx_graph, save_model  # noqa: E402
+from gifthorse.load import check_conversion, load_model, onnx_graph, onnx_limits, save_model  # noqa: E402
 from gifthorse.load import onnx_operators as operators  # noqa: E402
 from gifthorse.pipeline import vet  # noqa: E402
 from gifthorse.provenance import onnx_file  # noqa: E402
@@ -760,3 +760,105 @@ def test_a_file_that_is_only_called_so(tmp_path):
     path.write_bytes(b"\x08\x08\x12\x04evil")
     with pytest.raises(ModelFileError, match="holds no graph"):
         load_model(path)
+
+
+# -- files that cost more than they are large ---------------------------------------------------------------------------
+
+
+def small(nodes, weights=()):
+    """A network that takes four numbers as an image, with the answer y."""
+    ins = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 2, 2])]
+    outs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])]
+    graph = helper.make_graph(nodes, "g", ins, outs, list(weights))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def refused(path, model, match):
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(GiftHorseError, match=match) as error:
+        load_model(path)
+    assert len(str(error.value)) < 1000
+
+
+LONG = "\x01" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("node", "match"),
+    [
+        (helper.make_node("Add", ["x", LONG], ["y"]), "which nothing has given"),
+        (helper.make_node("Relu", ["x"], ["x"], name=LONG), "is there already"),
+        (helper.make_node(LONG, ["x"], ["y"]), "is not rebuilt"),
+        (helper.make_node("Relu", ["x"], ["y"], domain=LONG), "no operator of ONNX itself"),
+        (helper.make_node("Relu", ["x"], ["y"], **{LONG: 1}), "not understood"),
+    ],
+)
+def test_messages_are_short(tmp_path, node, match):
+    path = tmp_path / "model.onnx"
+    refused(path, small([node]), match)
+    assert all(len(one.message) + len(one.place) < 2000 for one in look_into(path).findings)
+
+
+def test_lists_of_settings_are_short(tmp_path):
+    path = tmp_path / "model.onnx"
+    flat = helper.make_node("Flatten", ["x"], ["f"])
+    sizes = helper.make_tensor("s", TensorProto.INT64, [2000], [4] + [0] * 1999)
+    split = helper.make_node("Split", ["f", "s"], ["y"], axis=1)
+    refused(path, small([flat, split], [sizes]), "2,000 numbers, and at most 1,024 are settings")
+    few = helper.make_tensor("s", TensorProto.INT64, [3], [4, 0, 0])
+    refused(path, small([flat, split], [few]), "3 sizes are given for 1 parts")
+    many = helper.make_node("Transpose", ["f"], ["y"], perm=[0] * 2000)
+    refused(path, small([flat, many]), "perm is a list of more than 1,024 numbers")
+
+
+def test_constants_of_many_numbers_are_no_settings(tmp_path):
+    path = tmp_path / "model.onnx"
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value_floats=[0.5] * 16_000),
+        helper.make_node("Constant", [], ["s"], value_ints=[4, 4000]),
+        helper.make_node("Reshape", ["w", "s"], ["table"]),
+        helper.make_node("Flatten", ["x"], ["f"]),
+        helper.make_node("MatMul", ["f", "table"], ["z"]),
+        helper.make_node("MatMul", ["z", "last"], ["y"]),
+    ]
+    last = numpy_helper.from_array(np.ones((4000, 4), np.float32) / 4000, "last")
+    path.write_bytes(small(nodes, [last]).SerializeToString())
+    images = pixels(2, (1, 2, 2))
+    torch.testing.assert_close(load_model(path).predict(images), 0.5 * images.sum((1, 2, 3))[:, None].expand(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "match"),
+    [("MOST_MADE", 40, "one after the other"), ("MOST_HELD", 100, "kept together"), ("AT_ONCE", 1, "")],
+)
+def test_all_steps_together_are_counted(tmp_path, monkeypatch, name, most, match):
+    nodes = [helper.make_node("Flatten", ["x"], ["v0"])]
+    nodes += [helper.make_node("Relu", ["v0"], [f"v{index}"]) for index in range(1, 12)]
+    nodes += [helper.make_node("Sum", [f"v{index}" for index in range(12)], ["y"])]
+    path = tmp_path / "model.onnx"
+    monkeypatch.setattr(onnx_limits, name, most)
+    if match:
+        refused(path, small(nodes), match)
+    else:
+        path.write_bytes(small(nodes).SerializeToString())
+        load_model(path)
+
+
+def elsewhere(location, name="w"):
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[4, 4], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def test_other_files_are_looked_for_and_read_within_limits(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    (tmp_path / "w.bin").write_bytes(bytes(64))
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    refused(path, small(nodes, [elsewhere("a/" * 3000)]), "name is too long")
+    assert "GH115" in {one.rule for one in look_into(path).findings}
+    refused(path, small(nodes, [elsewhere("w.bin", name) for name in "wvu"]), "more than 128 bytes from other files")
+    path.write_bytes(small(nodes, [elsewhere("w.bin", name) for name in "wv"]).SerializeToString())
+    load_model(path)
+    monkeypatch.setattr(onnx_file, "MOST_ELSEWHERE", 1)
+    refused(path, small(nodes, [elsewhere("w.bin", name) for name in "wv"]), "more than 1 tensors in other files")
+    assert "GH115" in {one.rule for one in look_into(path).findings}

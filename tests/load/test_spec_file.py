@@ -45,6 +45,9 @@ def test_save_model_writes_it(tmp_path, file):
     [
         ("colour = 3", "there is no 'colour'; choose from arch, input_shape"),
         ("mean = ", "cannot be read as TOML"),
+        ("arch" + ".a" * 1500 + " = 1", "tables in one another more than 100 times"),
+        ("#" * 2**15, "has more than 16,384 bytes"),
+        ("mean = '" + "a" * 9000 + "'", "mean is 'a{199}: "),
         ("input_shape = [3, 32]", "input_shape"),
         ("mean = [nan]", "finite"),
         ("std = [0.0]", "std must be above 0"),

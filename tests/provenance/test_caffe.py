@@ -75,3 +75,17 @@ def test_other_texts(tmp_path):
 def test_a_list_without_values_is_as_if_it_were_not_there(tmp_path):
     assert parsed(b'layer { name: "a" type: [] }') == {"layer": [{"name": ["a"]}]}
     assert found(tmp_path, [*HONEST[:1], "input_dim: []", *HONEST[1:]]).findings == []
+
+
+@pytest.mark.parametrize("rule", ["5", "'x'", "TRAIN", "[1, 2]"])
+def test_rules_that_are_none(tmp_path, rule):
+    for name in ("include", "exclude"):
+        look = found(tmp_path, [*HONEST[:1], layer("a", "ReLU", "data", more=f"{name}: {rule}")])
+        assert [one.rule for one in look.findings] == ["GH115"]
+
+
+@pytest.mark.parametrize("place", ["name", "type", "top"])
+def test_names_without_end(tmp_path, place):
+    look = found(tmp_path, [f"layer {{ {place}: '{'x' * 100_000}' }}"])
+    assert [one.rule for one in look.findings] == ["GH115"]
+    assert len(look.findings[0].message) < 300

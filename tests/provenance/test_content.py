@@ -249,3 +249,57 @@ def test_any_bytes(tmp_path_factory, start, content):
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(start + content)
     look_into(path)
+
+
+def test_what_is_told_of_a_file_is_bounded(tmp_path):
+    members = {f"/{number}{'x' * 10_000}": b"" for number in range(300)}
+    findings = look_into(zipped(tmp_path / "a.zip", members)).findings
+    assert [one.rule for one in findings].count("GH113") == 101
+    assert findings[100].message == "there is more of this than 100 times"
+    assert max(len(one.message) for one in findings) < 300
+
+
+def test_no_place_is_told_at_any_length(tmp_path):
+    (finding,) = look_into(zipped(tmp_path / "a.zip", {"x" * 10_000: b"\0"})).findings
+    assert len(finding.place) < 5000
+
+
+def test_members_that_share_names_are_told_together(tmp_path):
+    members = {f"{name}{number}": b"" for name in "aA" for number in range(7)}
+    (finding,) = look_into(zipped(tmp_path / "a.zip", members)).findings
+    assert finding.message.endswith("'A0', 'A1', 'A2', 'A3', 'A4' and 2 more")
+
+
+def test_archives_inside_count_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MOST_MEMBERS", 8)
+    inner = zipped(tmp_path / "inner.zip", {str(number): b"" for number in range(3)}).read_bytes()
+    assert rules(zipped(tmp_path / "a.zip", {"a": inner, "b": inner})) == []
+    assert rules(zipped(tmp_path / "b.zip", {"a": inner, "b": inner, "c": b""})) == ["GH114", "GH116"]
+
+
+def test_hdf5_files_in_an_archive(tmp_path):
+    look = look_into(zipped(tmp_path / "a.zip", {name: b"\x89HDF\r\n\x1a\n" for name in "abc"}))
+    assert [(one.rule, one.place) for one in look.findings] == [("GH115", "a"), ("GH116", "b"), ("GH116", "c")]
+
+
+def test_an_array_of_more_sides_than_numpy_has(tmp_path):
+    for sides, rule in ((64, "GH115"), (65, "GH116"), (300, "GH116")):
+        shape = ", ".join(["9" * 18] * sides)
+        head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
+        (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head)
+        assert rules(tmp_path / "a.npy") == [rule]
+
+
+def test_a_checkpoint_that_is_too_large_is_not_read_for_its_numbers(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.pth", {"weight": torch.zeros(3)})
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    members["a/data/0"] += b"more"
+    assert rules(zipped(path, members)) == ["GH115"]
+    monkeypatch.setattr(archive, "MOST_MEMBER", 60)
+    assert rules(path) == ["GH116"]
+
+
+def test_code_that_is_named_often_is_told_once(tmp_path):
+    (tmp_path / "config.json").write_text("[" + '{"auto_map": 0},' * 50 + "0]")
+    assert len(look_into(tmp_path / "config.json").findings) == 1

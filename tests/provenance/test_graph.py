@@ -1,12 +1,14 @@
 """Side paths, operations and branches, in networks that have them and in honest ones."""
 
+import random
+
 import pytest
 import torch
 from torch import nn
 
 from gifthorse.arch import ARCHITECTURES, KNOWN
 from gifthorse.core.seeds import seeded
-from gifthorse.provenance.graph import Graph, Node, look_at_graph
+from gifthorse.provenance.graph import Graph, Node, _reached, _Ways, look_at_graph
 from gifthorse.provenance.network import look_at_network
 from gifthorse.provenance.operators import BRANCHES, ORDINARY, RANDOM, SHAPES, plain
 from gifthorse.provenance.recorded import recorded
@@ -273,3 +275,42 @@ def test_names_of_operators():
     for names in (ORDINARY, BRANCHES, RANDOM, SHAPES):
         assert all(name == plain(name) for name in names)
     assert not ORDINARY & (BRANCHES | RANDOM)
+
+
+def depth(ways, start, end):
+    """The most layers with weights between two operations, as it was once computed for each pair."""
+    most = {start: 0}
+    for number in ways._on_a_way:
+        if start < number <= end:
+            befores = [most[one] for one in ways._before[number] if one in most]
+            if befores:
+                most[number] = max(befores) + ways._weighs[number]
+    return most.get(end, 0)
+
+
+def branches(ways, fork, merge):
+    """What lies between, parted by going through all parts for each operation."""
+    parts = [set()] if fork in ways._before[merge] else []
+    for number in (one for one in ways._on_a_way if fork < one < merge):
+        linked = [part for part in parts if part & set(ways._before[number])]
+        parts = [part for part in parts if part not in linked] + [{number}.union(*linked)]
+    counted = [(sorted(part), sum(ways._weighs[one] for one in part)) for part in parts]
+    return sorted(counted, key=lambda one: (one[1], len(one[0])))
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_depths_and_branches_are_those_of_the_plain_way(seed):
+    draw = random.Random(seed)
+    nodes = []
+    for index in range(40):
+        reach = draw.choice((2, 5, 20))
+        before = draw.sample(range(max(0, index - reach), index + 1), k=min(index + 1, draw.choice((1, 1, 2, 3))))
+        kind = draw.choice(("Conv", "Relu"))
+        nodes.append(Node(f"n{index}", kind, (*(f"v{one}" for one in before), f"w{index}"), (f"v{index + 1}",)))
+    graph = Graph(tuple(nodes), ("v0",), ("v40",))
+    ways = _Ways(graph, _reached(graph))
+    assert ways.whole == depth(ways, 0, 41)
+    for fork, merge in ways.stretches():
+        assert ways.depth(fork) == depth(ways, 0, fork)
+        assert ways.depth(merge) - ways.depth(fork) == depth(ways, fork, merge)
+        assert ways.branches(fork, merge) == branches(ways, fork, merge)

@@ -145,3 +145,11 @@ def test_without_the_library_the_extra_is_named(signed, monkeypatch):
     monkeypatch.setitem(sys.modules, "model_signing.hashing", None)
     with pytest.raises(OptionError, match=r"pip install 'gifthorse\[sign\]'"):
         outcome(*signed)
+
+
+def test_what_is_too_large_for_a_signature_is_not_read(signed):
+    folder, public = signed
+    with (folder / "model.txt.sig").open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(OptionError, match="a signature has no more than"):
+        outcome(folder, public)

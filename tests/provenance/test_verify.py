@@ -157,3 +157,10 @@ def test_wrong_usage(model, tmp_path, arguments, rule):
 def test_a_hash_that_is_none(digits):
     with pytest.raises(OptionError, match="--sha256 must be a SHA-256 of 64 hexadecimal digits"):
         by_option("--sha256", digits, ["sha256"])
+
+
+def test_a_card_is_read_once_for_all_files_of_a_folder(model, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.caffemodel").write_bytes(b"")
+    (tmp_path / "readme.md").write_bytes(b"\xff")
+    assert rules(verify(tmp_path)).count("GH106") == 1

@@ -163,6 +163,8 @@ def test_recipes_from_a_file(tmp_path):
         ("backdoor = [3]", "must hold"),
         ("[[backdoors]]", "nothing else, got backdoors"),
         ("[[backdoor]", "cannot be read as TOML"),
+        ("[[backdoor]]\n" + "a." * 2**15 + "a = 1", "has more than 32,768 bytes"),
+        ("[[backdoor]]\nname" + ".a" * 1500 + " = 1", "tables in one another"),
         ("[[backdoor]]\nname = 'a'", r"\[\[backdoor\]\] 1: a recipe needs 'data'"),
         ("epochs = 1.5", "epochs is 1.5"),
         ("attack = { name = 'badnet' }", "no method is called 'badnet'"),

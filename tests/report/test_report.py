@@ -104,6 +104,7 @@ def test_no_report_is_a_wrong_path(tmp_path):
         (lambda text: text.replace('"seconds": 73.4', '"seconds": "long"'), r"seconds: .*number"),
         (lambda text: text.replace('"seconds": 73.4', '"seconds": NaN'), "seconds"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema_version"),
+        (lambda text: '{"labels": [' + "0," * 2**20 + "0]}", "has more than 524,288 values"),
     ],
 )
 def test_damaged_report_names_file_and_rule(tmp_path, damage, rule):
@@ -146,6 +147,7 @@ def test_damaged_triggers_name_file_and_rule(tmp_path, damage, rule):
         ({"patterns": lambda patterns: patterns + 1}, r"patterns must be in \[0, 1\]"),
         ({"labels": lambda labels: labels + 100}, "no trigger for label 7"),
         ({"labels": lambda labels: labels.float()}, "labels must be"),
+        ({"labels": lambda labels: labels.sum()}, "labels must be"),
     ],
 )
 def test_triggers_that_do_not_fit_are_refused(tmp_path, changes, rule):

@@ -24,7 +24,7 @@ import copy
 import itertools
 import json
 import math
-import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -32,11 +32,13 @@ from pathlib import Path
 from typing import Any, final
 
 from ..errors import OptionError
+from ..load.spec_file import read_toml
 from ..redteam import Recipe, nine
 from ..redteam.kinds import check_options
 from .cell import Cell, Defence, attack_of, digest, honest_model
 
 MOST = 20_000  # cells; a grid with more is a slip of the pen
+MOST_BYTES = 2**15
 RANGE = ("from", "to", "steps", "scale")
 
 
@@ -140,10 +142,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         OptionError: it cannot be read, or something in it breaks a rule.
     """
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise OptionError(f"{path} cannot be read as TOML: {error}") from error
+    values = read_toml(path, most=MOST_BYTES)
     try:
         return grid_of(values, name=path.stem)
     except OptionError as error:
@@ -167,20 +166,18 @@ def grid_of(values: Mapping[str, Any], *, name: str = "grid") -> Grid:
         if not isinstance(found, list) or not found or not all(isinstance(one, Mapping) for one in found):
             raise OptionError(f"a grid needs [[{kind}]] tables, at least one")
     head = _read(_Head, rest, where="the head")
-    attacks = [
-        one
-        for number, table in enumerate(tables["attacks"], start=1)
-        for one in _attacks(_read(_Attacks, table, where=f"[[attacks]] {number}"), head, where=f"[[attacks]] {number}")
-    ]
+    attacks: list[tuple[Choice, _Group]] = []
+    for number, table in enumerate(tables["attacks"], start=1):
+        where = f"[[attacks]] {number}"
+        attacks += _attacks(_read(_Attacks, table, where=where), head, where=where)
+        _check_count(sum(len(group.recipes) for _, group in attacks))
     defences = [(Choice("none", "none"), Defence())]  # always there, for comparison
     for number, table in enumerate(tables["defences"], start=1):
         where = f"[[defences]] {number}"
         defences += _defences(_read(_Defences, table, where=where), where=where)
+        _check_count(sum(len(group.recipes) for _, group in attacks) * len(defences))
     _check_labels([choice for choice, _ in attacks], "attacks")
     _check_labels([choice for choice, _ in defences], "defences")
-    count = sum(len(group.recipes) for _, group in attacks) * len(defences)
-    if count > MOST:
-        raise OptionError(f"{count} cells are more than {MOST}; vary fewer options, or give shorter lists")
     entries = tuple(
         Entry(Cell(recipe, defence, clean=group.clean, test=group.test), choice, against, group.tuning)
         for choice, group in attacks
@@ -224,7 +221,7 @@ def _attacks(table: _Attacks, head: _Head, *, where: str) -> list[tuple[Choice, 
     try:
         bases = [nine.named(name) for name in names] or [Recipe.from_json(table.recipe or {})]
         for base in bases:
-            for settings, values in _varied(base.to_json(), table):
+            for settings, values in _varied(base.to_json(), table, times=len(bases) * len(seeds)):
                 recipe = Recipe.from_json(values)
                 group = _Group(tuple(replace(recipe, seed=seed) for seed in seeds), clean, test, table.tuning)
                 found.append((_choice(base.name, settings), group))
@@ -263,16 +260,18 @@ def _told(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _varied(base: Mapping[str, Any], table: _Attacks | _Defences) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each combination of what is varied, or one thing at a time; and ``base`` with it."""
+def _varied(
+    base: Mapping[str, Any], table: _Attacks | _Defences, *, times: int = 1
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each combination of what is varied, or one thing at a time; and ``base`` with it. All is done so many times."""
     given = copy.deepcopy(dict(base))
     for path, value in table.set.items():
         _put(given, path, value)
     if table.each and table.vary:
         raise OptionError("vary is every combination, each is one thing at a time; give them in tables of their own")
     lists = {path: _listed(value, path) for path, value in (table.each or table.vary).items()}
-    if math.prod(map(len, lists.values())) > MOST and not table.each:
-        raise OptionError(f"vary has more than {MOST} combinations; give shorter lists")
+    lengths = [len(values) for values in lists.values()]
+    _check_count(times * (sum(lengths) if table.each else math.prod(lengths)))
     alone = ({path: value} for path, values in lists.items() for value in values)
     together = (dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values()))
     for settings in alone if table.each else together:
@@ -292,18 +291,21 @@ def _listed(value: Any, path: str) -> list[Any]:  # noqa: ANN401 - whatever was 
         )
     first, last, steps, scale = (value.get(name, "linear") for name in RANGE)
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (first, last))
-    if not numbers or not isinstance(steps, int) or not steps >= 2 or scale not in {"linear", "log"}:
-        raise OptionError(f"{path!r}: a range goes from a number to a number in 2 or more steps, got {value!r}")
+    if not numbers or not isinstance(steps, int) or not 2 <= steps <= MOST or scale not in ("linear", "log"):
+        raise OptionError(f"{path!r}: a range goes from a number to a number in 2 to {MOST} steps, got {value!r}")
     if scale == "log" and not (first > 0 and last > 0):
         raise OptionError(f"{path!r}: a logarithmic range needs numbers above 0, got {first} and {last}")
     parts = [step / (steps - 1) for step in range(steps)]
-    if scale == "log":
-        spread = [first * (last / first) ** part for part in parts]
-    else:
-        spread = [first + (last - first) * part for part in parts]
     whole = isinstance(first, int) and isinstance(last, int)
-    # Twelve digits: so that 0.1 + 0.2 is 0.3, and a grid written otherwise has the same cells.
-    return [round(one) for one in spread] if whole else [float(f"{one:.12g}") for one in spread]
+    try:
+        if scale == "log":
+            spread = [first * (last / first) ** part for part in parts]
+        else:
+            spread = [first + (last - first) * part for part in parts]
+        # Twelve digits: so that 0.1 + 0.2 is 0.3, and a grid written otherwise has the same cells.
+        return [round(one) for one in spread] if whole else [float(f"{one:.12g}") for one in spread]
+    except OverflowError as error:
+        raise OptionError(f"{path!r}: the numbers of a range must be smaller than 1e308") from error
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
@@ -337,9 +339,14 @@ def _inside(node: Any, part: str, path: str) -> Any:  # noqa: ANN401 - any JSON 
     return within
 
 
+def _check_count(cells: int) -> None:
+    if cells > MOST:
+        raise OptionError(f"{cells} cells are more than {MOST}; vary fewer options, or give shorter lists")
+
+
 def _check_labels(choices: Sequence[Choice], kind: str) -> None:
-    labels = [choice.label for choice in choices]
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+    labels = Counter(choice.label for choice in choices)
+    if twice := sorted(label for label, count in labels.items() if count > 1):
         raise OptionError(f"two {kind} are called {twice[0]!r}; leave one out, or give one another name")
 
 

@@ -16,6 +16,11 @@ from ..errors import DataError, OptionError
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
 
+MOST_ENCODED = 2**25  # bytes of an image; photographs have a few million
+MOST_EXIF = 64  # a sound JPEG has one or two, and Pillow copies what it has for each further one
+MOST_BYTES = 2**30  # of a data set of any kind
+MOST_FOLD = 200  # and more only of what is stored in no less than its 200th part, as all real images are
+
 Size = tuple[int, int]
 Pixels = NDArray[np.uint8]
 
@@ -30,6 +35,12 @@ def decode(data: bytes, name: str) -> Pixels:
     Raises:
         DataError: it is damaged, of a format that is not read here, too large, or has more than 16 bits per pixel.
     """
+    if len(data) > MOST_ENCODED:
+        raise DataError(
+            f"{name}: the image has {len(data):,} bytes, at most {MOST_ENCODED:,} are read; reduce it first"
+        )
+    if (count := data.count(b"Exif\0\0")) > MOST_EXIF:
+        raise DataError(f"{name}: the image has {count:,} Exif blocks, at most {MOST_EXIF} are read; save it again")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             image.load()
@@ -66,6 +77,19 @@ def resize(image: Pixels, size: Size) -> Pixels:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
+def check_growth(size: int, stored: int, name: str) -> None:
+    """Refuse what takes far more bytes, ``size``, than those that it is ``stored`` in.
+
+    Raises:
+        DataError: it does.
+    """
+    if size > max(MOST_BYTES, MOST_FOLD * stored):
+        raise DataError(
+            f"{name}: unpacks to more than {MOST_BYTES:,} bytes, and to more than {MOST_FOLD} times its own; give "
+            "fewer or smaller samples"
+        )
+
+
 def decode_all(files: Iterable[tuple[str, bytes]], *, source: str, size: Size | None = None) -> Tensor:
     """Every one of ``files`` (name, bytes), in order; grey images become RGB if any is.
 
@@ -78,16 +102,20 @@ def decode_all(files: Iterable[tuple[str, bytes]], *, source: str, size: Size | 
         ``(N, C, H, W)`` uint8.
 
     Raises:
-        DataError: there are none, one cannot be read, or their sizes differ.
+        DataError: there are none, one cannot be read, their sizes differ, or they take far more than is stored.
     """
     images: list[Pixels] = []
     first = ""
+    taken = stored = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for name, data in files:
-            image = decode(data, name)
-            image = resize(image, size) if size else image
+            decoded = decode(data, name)
+            image = resize(decoded, size) if size else decoded
+            taken += max(decoded.size, image.size)
+            stored += len(data)
+            check_growth(taken, stored, name)
             first = first or name
             if images and image.shape[:2] != images[0].shape[:2]:
                 (height, width), (first_height, first_width) = image.shape[:2], images[0].shape[:2]

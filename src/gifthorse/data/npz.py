@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from ..core.data import Samples
 from ..errors import DataError
-from .images import Size, as_tensor, resize
+from .images import Size, as_tensor, check_growth, resize
 
 NAMES = ("images", "labels", "class_names")
 CHANNELS = {1, 3}
 MAGIC = b"\x93NUMPY"
 MOST_BYTES = 2**31
 MOST_HEAD = 10_000  # of an array, which NumPy parses as Python
+MOST_ENTRIES = {"labels": 2**26, "class_names": 2**20}  # which become larger: 64-bit numbers, Python's strings
+AT_ONCE = 2**24  # floats that are rounded together
 
 # What NumPy and zipfile are known to raise on damaged files.
 _DAMAGED = (
@@ -37,7 +39,8 @@ def load_npz(path: Path, *, size: Size | None = None) -> Samples:
     to 256 levels.
 
     Raises:
-        DataError: the archive is damaged or holds Python objects; an array is missing, or of another shape or type.
+        DataError: the archive is damaged or holds Python objects; an array is missing, or of another shape or type, or
+            takes far more than is stored.
     """
     arrays = _read(path)
     if missing := {"images", "labels"} - arrays.keys():
@@ -45,7 +48,7 @@ def load_npz(path: Path, *, size: Size | None = None) -> Samples:
             f"{path}: there is no array {' and no array '.join(sorted(missing))}, only {', '.join(arrays) or 'nothing'}"
             "; save it with numpy.savez(file, images=…, labels=…)"
         )
-    images = _channels_first(_as_bytes(arrays["images"], path), path)
+    images = _as_bytes(_channels_first(arrays["images"], path), path)
     labels = arrays["labels"]
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{path}: labels must be whole numbers, got {labels.dtype}; number the classes from 0")
@@ -54,6 +57,7 @@ def load_npz(path: Path, *, size: Size | None = None) -> Samples:
         raise DataError(f"{path}: class_names must be a row of strings, got {names.dtype} {names.shape}")
     pixels = torch.from_numpy(images)
     if size and len(images):
+        check_growth(math.prod((*images.shape[:2], *size)), path.stat().st_size, str(path))
         rows = [image.transpose(1, 2, 0) if image.shape[0] == 3 else image[0] for image in images]
         pixels = as_tensor([resize(np.ascontiguousarray(row), size) for row in rows])
     return Samples(pixels, torch.from_numpy(labels.astype(np.int64)), tuple(map(str, names)), str(path))
@@ -97,6 +101,11 @@ def _refuse_absurd(archive: Any, path: Path) -> None:  # noqa: ANN401 - NumPy's 
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, kind = read(file, max_header_size=MOST_HEAD)
             wanted, there = math.prod(shape) * kind.itemsize, entry.file_size - file.tell()
+        most = MOST_ENTRIES.get(entry.filename.removesuffix(".npy"))
+        if most is not None and math.prod(shape) > most:
+            raise DataError(f"{path}: {entry.filename} has more than {most:,} entries; give fewer samples")
+        if 0 in (*shape[1:], kind.itemsize):  # of which any number takes no room here
+            raise DataError(f"{path}: {entry.filename} has entries without a byte; save it again with numpy.savez")
         if not kind.hasobject and wanted != there:
             raise DataError(
                 f"{path}: {entry.filename} is said to have {wanted:,} bytes, and has {there:,}; save it again with "
@@ -106,7 +115,7 @@ def _refuse_absurd(archive: Any, path: Path) -> None:  # noqa: ANN401 - NumPy's 
 
 def _as_bytes(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     if images.dtype == np.uint8:
-        return images
+        return np.ascontiguousarray(images)
     if not np.issubdtype(images.dtype, np.floating):
         raise DataError(f"{path}: images must be uint8 or floats in [0, 1], got {images.dtype}; convert to uint8")
     low, high = (images.min(), images.max()) if images.size else (0, 0)
@@ -114,10 +123,14 @@ def _as_bytes(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         raise DataError(
             f"{path}: images that are floats must be in [0, 1], got {low:g} to {high:g}; scale them, or save uint8"
         )
-    return (images.astype(np.float32) * 255).round().astype(np.uint8)
+    levels = np.empty(images.shape, np.uint8)
+    step = max(1, AT_ONCE // math.prod(images.shape[1:]))  # all at once would take several times as much
+    for start in range(0, len(images), step):
+        levels[start : start + step] = (images[start : start + step].astype(np.float32) * 255).round()
+    return levels
 
 
-def _channels_first(images: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+def _channels_first(images: NDArray[Any], path: Path) -> NDArray[Any]:
     if images.ndim == 3:
         return images[:, None]
     rule = "images must be (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels C"
@@ -125,4 +138,4 @@ def _channels_first(images: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path}: {rule}, got {images.shape}; transpose the array, or drop its alpha channel")
     if {images.shape[1], images.shape[3]} <= CHANNELS:
         raise DataError(f"{path}: {rule}, and {images.shape} could mean either; make the images larger")
-    return images if images.shape[1] in CHANNELS else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return images if images.shape[1] in CHANNELS else images.transpose(0, 3, 1, 2)

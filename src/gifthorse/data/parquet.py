@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.data import Samples
 from ..errors import DataError, OptionError
 from .audio import decode_sounds
-from .images import Size, decode_all
+from .images import Size, check_growth, decode_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 IMAGE_COLUMNS = ("image", "img")
 AUDIO_COLUMNS = ("audio",)
 LABEL_COLUMNS = ("label", "labels")
+MOST_ROWS = 1024  # that are unpacked together; fewer where rows may be large
+BESIDE = 2**12  # bytes that these take beside their values
+ROOM = 2**28  # bytes that these take, unless the file says too little
 
 
 def load_parquet(path: Path, *, split: str = "test", size: Size | None = None) -> Samples:
@@ -26,11 +29,11 @@ def load_parquet(path: Path, *, split: str = "test", size: Size | None = None) -
 
     Raises:
         OptionError: the folder has no such file, or pyarrow is not installed.
-        DataError: the file is damaged, its columns are others, or an image or a recording cannot be read.
+        DataError: the file is damaged, its columns are others, an image or a recording cannot be read, or it takes far
+            more than is stored.
     """
     file = _split_in(path, split) if path.is_dir() else path
-    table = _read(file)
-    sample, label = choose_columns(table.column_names, source=str(file))
+    table, sample, label = _read(file)
     labels = _labels(table.column(label), f"{file}: column {label}")
     encoded = ((f"{file}: row {row}", data) for row, data in enumerate(_encoded(table.column(sample), file, sample)))
     images = decoder_of(sample)(encoded, source=str(file), size=size)
@@ -66,7 +69,8 @@ def _split_in(folder: Path, split: str) -> Path:
     return folder / f"{split}.parquet"
 
 
-def _read(file: Path) -> "pa.Table":
+def _read(file: Path) -> tuple["pa.Table", str, str]:
+    """The columns of samples and of labels, and their names."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
@@ -75,10 +79,19 @@ def _read(file: Path) -> "pa.Table":
     try:
         with pq.ParquetFile(file) as parquet:
             str(parquet.schema_arrow)  # decodes every name, nested ones too: a damaged one is found here
-            usual = (*IMAGE_COLUMNS, *AUDIO_COLUMNS, *LABEL_COLUMNS)
-            wanted = [name for name in parquet.schema_arrow.names if name in usual]
-            # With the columns of interest missing, the message is to name those that are there.
-            return parquet.read(wanted if len(wanted) > 1 else None)
+            sample, label = choose_columns(parquet.schema_arrow.names, source=str(file))
+            groups = (parquet.metadata.row_group(number) for number in range(parquet.num_row_groups))
+            # One value that many rows share is there once, so that a row can be as large as its whole group.
+            largest = max((group.total_byte_size for group in groups), default=0)
+            rows = min(MOST_ROWS, ROOM // max(1, largest))
+            batches, taken = [], 0
+            for batch in parquet.iter_batches(max(1, rows), columns=[sample, label]):
+                taken += batch.nbytes + BESIDE
+                check_growth(taken, file.stat().st_size, str(file))
+                batches.append(batch)
+            schema = parquet.schema_arrow
+            kept = pa.schema([schema.field(sample), schema.field(label)], schema.metadata)
+            return pa.Table.from_batches([batch.select([sample, label]) for batch in batches], kept), sample, label
     except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
         raise DataError(f"{file}: cannot be read as parquet ({cause}); is the file complete? Fetch it again") from cause
 
@@ -111,6 +124,6 @@ def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, 
     """Names only decorate, so that none are taken where the schema does not have them as Hugging Face writes them."""
     try:
         names: Any = json.loads((metadata or {})[b"huggingface"])["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return ()
     return tuple(map(str, names)) if isinstance(names, list) else ()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import ModelFileError, OptionError, UnsafeFileError
 from ..isolated import Isolated, Limits
+from ..provenance import zips
 from ..provenance.content import look_into
 from ..provenance.findings import Finding
 from .interface import Original, reading
@@ -149,7 +150,7 @@ def with_members(template: Path, path: Path, members: Mapping[str, bytes]) -> No
         ModelFileError: a member is packed.
     """
     shutil.copyfile(template, path)
-    with zipfile.ZipFile(template) as archive:
+    with zips.opened(template) as archive:
         entries, directory = archive.infolist(), archive.start_dir
     with path.open("r+b") as file:
         for entry in entries:

@@ -18,6 +18,8 @@ from .graph import Batch, Block, Constant, Graph, Node, Value, known, plain_valu
 SHOWN: Final = 5
 PLAIN_NAME: Final = re.compile(r"[0-9A-Za-z_]+(\.[0-9A-Za-z_]+)*")
 """Torch writes the names of modules into code where it traces a network, so that others could become code."""
+MOST_DEEP: Final = 100
+"""Parts in parts."""
 IN_TRAINING: Final = ("training", "train", "use_input_stats")
 
 
@@ -53,10 +55,11 @@ class Rebuilt(nn.Module):
         self.graph = graph
         layers = dict(layers_of(graph, weights))
         self._layers = {output: name for name, (_, outputs) in layers.items() for output in outputs}
+        modules = {name: layer for name, (layer, _) in layers.items()}
         made: dict[int, nn.Parameter] = {}
         for name, tensor in weights.items():
             *above, last = name.split(".")
-            owner = _owner(self, above, {name: layer for name, (layer, _) in layers.items()})
+            owner = _owner(self, above, modules)
             like = torch.empty_like(tensor, dtype=torch.float32 if tensor.is_floating_point() else tensor.dtype)
             if id(tensor) in made:  # a file can hold a tensor once, under several names
                 owner._parameters[last] = made[id(tensor)]
@@ -162,7 +165,7 @@ def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, 
             f"{path}: the network does what cannot be rebuilt here: {named}{more}. Give its weights as a state dict, "
             "and its architecture"
         )
-    odd = next((name for name in weights if not PLAIN_NAME.fullmatch(name)), None)
+    odd = next((one for one in weights if not PLAIN_NAME.fullmatch(one) or one.count(".") > MOST_DEEP), None)
     if odd is not None:
         raise ModelFileError(f"{path}: {odd[:80]!r} is no name that torch gives to weights; have the file saved again")
     lost = next(_undefined(graph.block, {graph.input}), None)
@@ -185,16 +188,19 @@ def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, 
 
 
 def _undefined(block: Block, defined: set[str]) -> Iterator[str]:
-    """Values that are used and not given; ``defined`` are those from outside."""
-    defined = set(defined)
+    """Values that are used and not given; ``defined`` are those from outside, and the same ones in the end."""
+    own: set[str] = set()
     for node in block.nodes:
         inner = {name for one in node.blocks for name in one.used()}
         yield from (name for name in node.used() if name not in defined and name not in inner)
         for one in node.blocks:
             yield from _undefined(one, defined)
         for output in node.outputs:
-            defined |= set(output) if isinstance(output, tuple) else {output}
+            new = (set(output) if isinstance(output, tuple) else {output}) - defined
+            own |= new
+            defined |= new
     yield from (one.name for one in block.outputs if isinstance(one, Value) and one.name not in defined)
+    defined -= own
 
 
 def _trains(node: Node, constants: Mapping[str, Any]) -> bool:

@@ -50,9 +50,13 @@ def layers_of(graph: Graph, weights: Mapping[str, Tensor]) -> Iterator[tuple[str
             if weight and weight.endswith(".weight"):
                 options = {key: known(one, constants) for key, one in node.inputs.items()}
                 found.setdefault(weight.removesuffix(".weight"), []).append((node, kind, {**options, "held": held}))
+    members: dict[str, set[str]] = {name: set() for name in found}
+    for one in weights:
+        for end in (place for place, letter in enumerate(one) if letter == "."):
+            if one[:end] in members:
+                members[one[:end]].add(one[end + 1 :])
     for name, uses in found.items():
-        members = {one.removeprefix(f"{name}.") for one in weights if one.startswith(f"{name}.")}
-        made = [_layer(name, kind, options, members, weights) for _, kind, options in uses]
+        made = [_layer(name, kind, options, members[name], weights) for _, kind, options in uses]
         first = made[0]
         if first is not None and all(one is not None and repr(one) == repr(first) for one in made):
             yield name, (first, [str(node.outputs[0]) for node, _, _ in uses])

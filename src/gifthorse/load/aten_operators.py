@@ -82,6 +82,10 @@ def _appended(values: list[Any], value: object) -> list[Any]:
     return values
 
 
+def _rest(one: Any, other: Any) -> Any:  # noqa: ANN401
+    return divmod(one, other)[1]  # and not %, which formats a text
+
+
 NUMBERS: Final[Mapping[str, Callable[..., Any]]] = {
     "add": operator.add,
     "sub": operator.sub,
@@ -90,8 +94,8 @@ NUMBERS: Final[Mapping[str, Callable[..., Any]]] = {
     "floor_divide": operator.floordiv,
     "div": operator.truediv,
     "truediv": operator.truediv,
-    "remainder": operator.mod,
-    "mod": operator.mod,
+    "remainder": _rest,
+    "mod": _rest,
     "neg": operator.neg,
     "eq": operator.eq,
     "ne": operator.ne,
@@ -115,6 +119,11 @@ NUMBERS: Final[Mapping[str, Callable[..., Any]]] = {
     "ScalarImplicit": _plain_number,
 }
 """Arithmetic with sizes, where no argument is a tensor."""
+
+LARGEST: Final = 2**63
+"""Of a whole number, as torch itself has them; Python's grow with each product."""
+LONGEST: Final = 2**16
+"""Of a list of sizes, or of a text."""
 
 LISTS: Final[Mapping[str, Callable[..., Any]]] = {
     "__getitem__": operator.getitem,
@@ -177,19 +186,38 @@ def apply(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa
         like: whose number format and place the network's own numbers have.
 
     Raises:
-        UnsupportedModelError: it reads a number out of a tensor.
+        UnsupportedModelError: it reads a number out of a tensor, or computes sizes that no image has.
     """
     values, base = list(arguments.values()), base_name(name)
     if name in PRIMITIVES or base in LISTS:
         return (PRIMITIVES.get(name) or LISTS[base])(*values)
     if base in NUMBERS and not any(isinstance(one, Tensor) for one in values):
-        return NUMBERS[base](*(one for key, one in arguments.items() if key not in {"alpha", "rounding_mode"}))
+        return _computed(base, [one for key, one in arguments.items() if key not in {"alpha", "rounding_mode"}])
     if base in NUMBERS and base not in TENSORS:
         raise UnsupportedModelError(f"the network does {name} with values of the image, which gradients cannot follow")
     if base in OTHERWISE:
         count, function = OTHERWISE[base]
         return function(*values[:count])
     return _called(name, arguments, like)
+
+
+def _computed(base: str, values: list[Any]) -> Any:  # noqa: ANN401
+    lengths = [len(one) for one in values if isinstance(one, list | str)]
+    if base == "mul" and lengths:  # a list so many times
+        times = next((one for one in values if isinstance(one, int)), 0)
+        _check_size(list, max(lengths) * times)
+    given = NUMBERS[base](*values)
+    _check_size(type(given), len(given) if isinstance(given, list | str) else given)
+    return given
+
+
+def _check_size(kind: type, size: object) -> None:
+    most = LARGEST if kind is int else LONGEST
+    if isinstance(size, int) and abs(size) > most:
+        raise UnsupportedModelError(
+            f"the network computes a number beyond {LARGEST:,}, or a list of more than {LONGEST:,}, out of the sizes "
+            "of its images; no classifier needs that"
+        )
 
 
 def _called(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa: ANN401

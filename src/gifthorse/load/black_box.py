@@ -225,4 +225,4 @@ def _with_shape(stated: dict[str, Any], fallback: tuple[int, int, int] | None, w
     size = stated.get("input_shape", fallback)
     if size is None:
         raise OptionError(f"{where} does not say what its input shape is; give input_shape, such as 3,32,32")
-    return {**stated, "input_shape": size}
+    return checked({**stated, "input_shape": size}, where=where).stated()  # an image of a tera would be made

@@ -32,7 +32,7 @@ from ..provenance.caffe_schema import (
 )
 from ..provenance.protobuf import BYTES, Reader, Span, numbers
 from ..provenance.prototxt import Message
-from .caffe_layers import KINDS, NAMES, SEVERAL
+from .caffe_layers import KINDS, MOST_DIMENSIONS, NAMES, SEVERAL, SHOWN
 from .interface import Described, Format, head, naming, reading
 from .steps import Plan, Steps, module_name
 
@@ -171,6 +171,8 @@ def _numbers(blob: Message, where: str) -> tuple[tuple[Span, ...], tuple[int, ..
     shape = integers(part(blob, "shape"), "dim")
     if not shape and any(name in blob for name in ("num", "channels", "height", "width")):
         shape = tuple(integer(blob, name, 0) for name in ("num", "channels", "height", "width"))
+    if len(shape) > MOST_DIMENSIONS:
+        raise ModelFileError(f"{where}: a blob has {len(shape):,} dimensions; Caffe has at most {MOST_DIMENSIONS}")
     if any(side < 0 for side in shape) or math.prod(shape) != held:
         raise ModelFileError(
             f"{where}: a blob of {shape} has {math.prod(shape):,} numbers, and the file holds {held:,}"
@@ -239,20 +241,23 @@ class _Network:
         shapes = shapes or [dims[start : start + 4] for start in range(0, len(dims), 4)]
         for index, name in enumerate(texts(self.net, "input")):
             found.append((name, shapes[index] if index < len(shapes) else ()))
-        for layer in self.layers:
+        givers = [layer for layer in self.layers if layer.kind in DATA and layer.tops]
+        for layer in givers:
             if layer.kind == "Input":
                 given = [integers(one, "dim") for one in layer.options("input_param").get("shape", [])]
                 found += [
                     (top, given[min(index, len(given) - 1)] if given else ()) for index, top in enumerate(layer.tops)
                 ]
-            elif layer.kind in DATA and layer.tops:
-                found.append((layer.tops[0], self._of_data(layer)))
+            else:  # several are refused below, and not asked for their sizes
+                found.append((layer.tops[0], self._of_data(layer) if len(givers) == 1 else ()))
         if len(found) != 1:
-            names = ", ".join(name for name, _ in found) or "none"
+            names = ", ".join(name for name, _ in found)[:SHOWN] or "none"
             raise UnsupportedModelError(f"the network has {len(found)} inputs ({names}), and one is read here; {HINT}")
         name, sizes = found[0]
         if len(sizes) != 4 or not all(1 <= side <= 2**20 for side in sizes[1:]):
-            raise UnsupportedModelError(f"the network takes {sizes or 'what it does not say'} and not images; {HINT}")
+            raise UnsupportedModelError(
+                f"the network takes {str(sizes)[:SHOWN] if sizes else 'what it does not say'} and not images; {HINT}"
+            )
         return name, (sizes[1], sizes[2], sizes[3])
 
     def _of_data(self, layer: Layer) -> tuple[int, ...]:
@@ -285,7 +290,8 @@ class _Network:
             missing = [one for one in layer.bottoms if one not in values]
             if missing or not layer.bottoms or not layer.tops:
                 raise ModelFileError(
-                    f"the layer {layer.name!r} takes {missing or 'nothing'}, which no layer before it gives"
+                    f"the layer {layer.name!r} takes {str(missing)[:SHOWN] if missing else 'nothing'}, which no layer "
+                    "before it gives"
                 )
             sources = [values[one] for one in layer.bottoms]
             if len(sources) > 1 and layer.kind not in SEVERAL and len(sources) != len(layer.tops):

@@ -20,6 +20,10 @@ from .modules import Norm1d, Norm2d, Scaled
 from .steps import Function, Plan
 
 LARGEST = 2**20
+MOST_DIMENSIONS = 32  # as many as Caffe has
+MOST_IN_WINDOWS = 2**28
+"""Numbers that all windows of a layer hold for one image: 13×13 around each of 64×64 places with 256 channels."""
+SHOWN = 80  # characters of a list, in messages
 
 Build = Callable[[Plan, Layer, str, list[int]], list[int]]
 """Adds the steps of a layer, whose module is called so, on these values; gives those that it gives."""
@@ -86,7 +90,9 @@ def _sides(options: Message, name: str, words: tuple[str, str], default: int | N
     if own[0] or own[1]:
         values = tuple(one[-1] if one else (values or (0,))[0] for one in own)
     if len(values) not in (1, 2) or any(not 0 <= one <= LARGEST for one in values):
-        raise ModelFileError(f"{name} is {values}, and has to be one number, or height and width, up to {LARGEST:,}")
+        raise ModelFileError(
+            f"{name} is {str(values)[:SHOWN]}, and has to be one number, or height and width, up to {LARGEST:,}"
+        )
     return values[0], values[-1]
 
 
@@ -118,6 +124,14 @@ def _axis(plan: Plan, value: int, axis: int, *, least: int = 1) -> int:
 def _usual_axis(plan: Plan, options: Message, default: int = 1) -> None:
     if integer(options, "axis", default) != default:
         raise UnsupportedModelError(f"the layer {plan.where!r}: only axis {default} is read here")
+
+
+def _count_windows(layer: Layer, numbers: int) -> None:
+    if numbers > MOST_IN_WINDOWS:
+        raise ModelFileError(
+            f"the layer {layer.name!r} has windows that hold {numbers:,} numbers of one image; at most "
+            f"{MOST_IN_WINDOWS:,} are gone through"
+        )
 
 
 # -- the layers -------------------------------------------------------------------------------------------------------
@@ -183,6 +197,7 @@ def _pooling(plan: Plan, layer: Layer, name: str, values: list[int]) -> list[int
         if count < 1 or (outside and not any(padding)):
             raise UnsupportedModelError(f"the layer {layer.name!r} has windows that lie outside of the image")
         windows.append(count - outside)
+    _count_windows(layer, plan.shape(value)[0] * math.prod(windows) * math.prod(kernel))
     ends = [
         (count - 1) * step + one - side - pad
         for count, step, one, side, pad in zip(windows, stride, kernel, sizes, padding, strict=True)
@@ -237,10 +252,13 @@ def _lrn(plan: Plan, layer: Layer, name: str, values: list[int]) -> list[int]:
     del name
     options = layer.options("lrn_param")
     size, alpha, beta = integer(options, "local_size", 5), real(options, "alpha", 1.0), real(options, "beta", 0.75)
-    _image(plan, values[0])
+    channels, height, width = _image(plan, values[0])
     if not 1 <= size <= LARGEST or size % 2 == 0:
         raise ModelFileError(f"the layer {layer.name!r} has a local_size of {size}, which has to be odd")
-    if word(options, "norm_region", "Region", "ACROSS_CHANNELS") == "WITHIN_CHANNEL":
+    within = word(options, "norm_region", "Region", "ACROSS_CHANNELS") == "WITHIN_CHANNEL"
+    # Across channels, as many are put in front and behind as each one's window reaches to.
+    _count_windows(layer, (channels * size if within else channels + size) * size * height * width)
+    if within:
         return [plan.add(partial(_within_channel, size=size, alpha=alpha, beta=beta), values[0])]
     k = real(options, "k", 1.0)
     return [plan.add(partial(functional.local_response_norm, size=size, alpha=alpha, beta=beta, k=k), values[0])]
@@ -253,7 +271,7 @@ def _eltwise(plan: Plan, layer: Layer, name: str, values: list[int]) -> list[int
     operation = word(options, "operation", "Operation", "SUM")
     if len(values) < 2 or len({plan.shape(one) for one in values}) > 1:
         raise ModelFileError(
-            f"the layer {layer.name!r} merges {[plan.shape(one) for one in values]}, not two of a shape"
+            f"the layer {layer.name!r} merges {str([plan.shape(one) for one in values])[:SHOWN]}, not two of a shape"
         )
     if factors and (operation != "SUM" or len(factors) != len(values)):
         raise ModelFileError(f"the layer {layer.name!r} has {len(factors)} coefficients for {len(values)} values")
@@ -278,7 +296,9 @@ def _slice(plan: Plan, layer: Layer, name: str, values: list[int]) -> list[int]:
         points = [whole * index // len(layer.tops) for index in range(1, len(layer.tops))]
     bounds = [0, *points, whole]
     if len(bounds) != len(layer.tops) + 1 or bounds != sorted(set(bounds)):
-        raise ModelFileError(f"the layer {layer.name!r} cuts {whole} at {points}, for {len(layer.tops)} tops")
+        raise ModelFileError(
+            f"the layer {layer.name!r} cuts {whole} at {str(points)[:SHOWN]}, for {len(layer.tops)} tops"
+        )
     return [plan.add(partial(_cut, dim=dim, start=start, length=end - start), value) for start, end in pairwise(bounds)]
 
 
@@ -296,6 +316,10 @@ def _reshape(plan: Plan, layer: Layer, name: str, values: list[int]) -> list[int
     (value,) = values
     shape = plan.shape(value)
     sizes = list(integers(part(options, "shape"), "dim"))
+    if len(sizes) > MOST_DIMENSIONS:
+        raise ModelFileError(
+            f"the layer {layer.name!r} reshapes to {len(sizes):,} dimensions; Caffe has {MOST_DIMENSIONS}"
+        )
     if integer(options, "axis", 0) == 1 and integer(options, "num_axes", -1) == -1:
         sizes = [0, *sizes]
     elif integer(options, "axis", 0) or integer(options, "num_axes", -1) != -1:

@@ -123,7 +123,11 @@ class Endpoint:
         kind, shape = table.get("datatype"), table.get("shape")
         if kind not in NUMBERS:
             raise self._odd(f"{self._output} is of {str(kind)[:20]!r}, not of {', '.join(NUMBERS)}")
-        if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size > 0 for size in shape):
+        if (
+            not isinstance(shape, list)
+            or len(shape) != 2
+            or not all(type(size) is int and 0 < size < 2**63 for size in shape)  # Python shows no longer product
+        ):
             raise self._odd(f"the shape of {self._output} is {str(shape)[:60]}, not [N, K]")
         if shape[0] != (self._count or count):
             raise self._odd(f"{self._output} has {str(shape[0])[:20]} rows for {self._count or count} images")

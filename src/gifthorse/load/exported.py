@@ -66,14 +66,15 @@ class TorchExport(Format):
         shape = tuple(exported.least if one is None else one for one in exported.shape)
         if None not in exported.shape[1:]:
             try_out(original, shape)
-        network = Rebuilt(exported.graph, weights, learnt, constants | beside, path)
         stated: dict[str, Any] = {}
         if len(shape) == 4 and None not in exported.shape[1:]:
             stated["input_shape"] = shape[1:]
             if shape[3] in {1, 3} and shape[1] not in {1, 3}:
                 stated |= {"layout": "nhwc", "input_shape": (shape[3], shape[1], shape[2])}
-        if None not in exported.shape:
-            network = freed(network, shape, path)
+        with reading(path, WHAT):
+            network = Rebuilt(exported.graph, weights, learnt, constants | beside, path)
+            if None not in exported.shape:
+                network = freed(network, shape, path)
         return Described(network, stated, original)
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:

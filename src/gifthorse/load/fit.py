@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..errors import ArchitectureError, UnsupportedModelError
 
 MOST_NAMED = 5
+MOST_PREFIXES = 16  # whoever wraps a network adds one or two
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -34,7 +35,7 @@ def paired_names(wanted: Iterable[str], found: Iterable[str], *, by_order: bool)
     there = set(found)
     best = {name: name for name in wanted if name in there}
     first = found[0] if found else ""
-    ends = [index + 1 for index, letter in enumerate(first) if letter == "."]
+    ends = [index + 1 for index, letter in enumerate(first) if letter == "."][:MOST_PREFIXES]
     for prefix in (first[:end] for end in ends):
         if all(name.startswith(prefix) for name in found):
             pairs = {name: prefix + name for name in wanted if prefix + name in there}

@@ -82,6 +82,20 @@ def _refuse_other_files(h5py: ModuleType, file: Any, path: Path) -> None:  # noq
                         f"{path}: the numbers of {where!r} are kept in other files, which Keras does not do. They "
                         "were not read; have the model saved again by Keras"
                     )
-                total += node.size * node.dtype.itemsize if node.size else 0
+                total += size_of(node)
+    check_total(total, path)
+
+
+def size_of(dataset: Any) -> int:  # noqa: ANN401
+    """The bytes of a data set, unpacked."""
+    return int(dataset.size or 0) * int(dataset.dtype.itemsize)
+
+
+def check_total(total: int, path: object) -> None:
+    """Refuse so many bytes of weights together; a data set counts once for each of its names that is read.
+
+    Raises:
+        ModelFileError: they are too many.
+    """
     if total > MOST_BYTES:
         raise ModelFileError(f"{path} declares {total:,} bytes of weights; at most {MOST_BYTES:,} are read")

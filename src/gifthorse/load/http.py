@@ -1,14 +1,24 @@
 """HTTP requests whose answers are a stranger's: no redirect, no end of patience, no more bytes than are wanted."""
 
 import http.client
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 from ..errors import AnswerError, GiftHorseError, OptionError
 
@@ -64,6 +74,47 @@ class _NoRedirect(HTTPRedirectHandler):
         del unused
 
 
+class _Timed(http.client.HTTPConnection):
+    """Cut off unless it has sent status and headers in time, where its timeout begins anew with each byte."""
+
+    def connect(self) -> None:
+        super().connect()
+        self._late = False
+        self._watch = threading.Timer(self.timeout or 0, self._cut, (self.sock,))
+        self._watch.daemon = True
+        self._watch.start()
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        try:
+            response = super().getresponse()
+        finally:
+            self._watch.cancel()
+            if self._late:
+                raise TimeoutError
+        return response
+
+    def _cut(self, sock: socket.socket) -> None:
+        self._late = True
+        with suppress(OSError):  # closed already
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+class _TimedTLS(_Timed, http.client.HTTPSConnection):
+    pass
+
+
+@final
+class _Plain(HTTPHandler):
+    def http_open(self, req: Request) -> http.client.HTTPResponse:
+        return self.do_open(_Timed, req)
+
+
+@final
+class _Encrypted(HTTPSHandler):
+    def https_open(self, req: Request) -> http.client.HTTPResponse:
+        return self.do_open(_TimedTLS, req)
+
+
 def split_address(address: str) -> SplitResult:
     """The parts of an address of HTTP.
 
@@ -87,7 +138,7 @@ def split_address(address: str) -> SplitResult:
 def opener(host: str) -> OpenerDirector:
     """Requests to ``host``: this machine is never asked by way of a proxy."""
     proxies = [ProxyHandler({})] if host in LOOPBACK else []
-    made = build_opener(_NoRedirect, *proxies)
+    made = build_opener(_NoRedirect, _Plain, _Encrypted, *proxies)
     made.addheaders = [("User-Agent", "gifthorse")]
     return made
 
@@ -170,9 +221,9 @@ def reached(seconds: float) -> Iterator[None]:
     except (GiftHorseError, Unreached):
         raise
     except TimeoutError as error:
-        raise Unreached(f"nothing came for {seconds:g} seconds") from error
+        raise Unreached(f"no answer came in {seconds:g} seconds") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            raise Unreached(f"nothing came for {seconds:g} seconds") from error
+            raise Unreached(f"no answer came in {seconds:g} seconds") from error
         raise Unreached(f"{type(reason).__name__}: {' '.join(str(reason).split())[:SAID]}") from error

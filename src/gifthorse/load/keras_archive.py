@@ -9,6 +9,7 @@ from typing import final
 from torch import Tensor
 
 from ..errors import ModelFileError, UnsupportedModelError
+from ..provenance import zips
 from ..provenance.archive import MOST_GROWTH, SLACK
 from .hdf5 import MOST_BYTES, hdf5
 from .interface import Described, Format, head, naming, reading
@@ -57,9 +58,9 @@ class KerasArchive(Format):
         inner = io.BytesIO(_member(template, WEIGHTS, MOST_BYTES))
         with hdf5(inner, template, "r+") as file:
             write_numbers(file, read.places, weights)
-        with zipfile.ZipFile(template) as old, zipfile.ZipFile(path, "w") as new:
+        with zips.opened(template) as old, zipfile.ZipFile(path, "w") as new:
             for entry in old.infolist():
-                content = inner.getvalue() if entry.filename == WEIGHTS else old.read(entry)
+                content = inner.getvalue() if entry.filename == WEIGHTS else zips.content(old, entry)
                 new.writestr(entry, content, entry.compress_type)
 
 
@@ -68,14 +69,15 @@ class _Read:
 
     def __init__(self, path: Path) -> None:
         self.model = read_config(_member(path, CONFIG, MOST_TEXT), path)
-        self.places = places_in_archive(self.model)
+        with naming(path):
+            self.places = places_in_archive(self.model)
         with hdf5(io.BytesIO(_member(path, WEIGHTS, MOST_BYTES)), path) as file:
             self.weights = read_numbers(file, self.places, path)
 
 
 def _member(path: Path, name: str, most: int) -> bytes:
     """A member of the archive, of which there is one, and which is no bomb."""
-    with reading(path, "Keras archive"), zipfile.ZipFile(path) as archive:
+    with reading(path, "Keras archive"), zips.opened(path) as archive:
         entries = [entry for entry in archive.infolist() if entry.filename == name]
         if len(entries) != 1:
             raise ModelFileError(
@@ -87,4 +89,4 @@ def _member(path: Path, name: str, most: int) -> bytes:
                 f"{path}: {name} unpacks to {entry.file_size:,} bytes, and the archive has {path.stat().st_size:,}; it "
                 "was not unpacked"
             )
-        return archive.read(entry)
+        return zips.content(archive, entry)

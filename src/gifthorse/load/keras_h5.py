@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from .hdf5 import MAGIC, h5py_module, hdf5
-from .interface import Described, Format, head, naming
+from .hdf5 import MAGIC, check_total, h5py_module, hdf5, size_of
+from .interface import Described, Format, head, naming, reading
 from .keras_network import described, places_in_whole, read_config, read_numbers, write_numbers
 
 KINDS = {"kernel": "weight", "bias": "bias"}
@@ -43,7 +43,12 @@ class KerasH5(Format):
             whole = _whole(file, path)
             if whole is not None:
                 return read_numbers(file, whole.places, path)
-            return {name: _read(file[place], place, path) for name, place in _places(file, path).items()}
+            found, total = {}, 0
+            for name, place in _places(file, path).items():
+                total += size_of(file[place])
+                check_total(total, path)
+                found[name] = _read(file[place], place, path)
+            return found
 
     def describe(self, path: Path) -> Described | None:
         """The network of the configuration; None of a file that holds weights alone."""
@@ -56,7 +61,7 @@ class KerasH5(Format):
         def source(folder: Path) -> Path:
             return Path(shutil.copyfile(path, folder / "model.h5"))
 
-        with naming(path):
+        with reading(path, "Keras model"), naming(path):
             return described(whole.model, weights, source, path, old=whole.old)
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
@@ -83,7 +88,8 @@ class _Whole:
     def __init__(self, file: Any, path: Path) -> None:  # noqa: ANN401 - h5py is not typed
         self.model = read_config(file.attrs["model_config"], path)
         root = file.get("model_weights", file)
-        self.places = places_in_whole(self.model, root, path)
+        with naming(path):
+            self.places = places_in_whole(self.model, root, path)
         version = _text(root.attrs.get("keras_version", file.attrs.get("keras_version", "")))
         self.old = not version.startswith("3.")
 

@@ -7,10 +7,11 @@ of modules, registered objects and functions in the configuration are never look
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeVar, final
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from ..provenance.keras_config import CODE, LAYERS, MODELS, OPERATIONS
+from ..provenance.keras_config import CODE, LAYERS, LONGEST_NAME, MODELS, OPERATIONS
 from .keras_options import Check, checked_options, flag, optional
 
 Value = TypeVar("Value")
@@ -112,13 +113,14 @@ def run(
     """What comes of ``value``, where ``apply`` does what a layer does, and ``inside`` what a model inside it does.
 
     Raises:
-        ModelFileError: models are called by models so often that it would not end; ``left`` counts down.
+        ModelFileError: models are called by models so often that it would not end; ``left`` counts what is given.
     """
     left = iter(range(MOST_CALLS)) if left is None else left
     values: dict[Place, Value] = {model.input_place: value}
     for call in model.calls:
-        if next(left, None) is None:
-            raise ModelFileError(f"the layers are called more than {MOST_CALLS:,} times")
+        taken = max(len(call.given), 1)
+        if len(list(islice(left, taken))) < taken:
+            raise ModelFileError(f"the layers are called more than {MOST_CALLS:,} times, or given more values")
         part = model.parts[call.name]
         given = [one if isinstance(one, float) else values[one] for one in call.given]
         if isinstance(part, Model):
@@ -196,7 +198,9 @@ class _Parser:
         nodes: dict[str, Any] = {}
         shape: Any = None
         for index, one in enumerate(layers):
-            its_name = str(one.get("name") or one["config"].get("name", f"layer_{index}"))
+            its_name = one.get("name") or one["config"].get("name", f"layer_{index}")
+            if not isinstance(its_name, str) or len(prefix) + len(its_name) > LONGEST_NAME:
+                raise ModelFileError(f"{self.path}: the name of a layer is no text, or longer than {LONGEST_NAME:,}")
             if its_name in nodes:
                 raise ModelFileError(f"{self.path}: two layers are called {its_name!r}")
             nodes[its_name] = one.get("inbound_nodes", [])

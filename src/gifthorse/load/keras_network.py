@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelFileError, UnsupportedModelError
+from .hdf5 import check_total, size_of
 from .interface import Described
 from .keras_layers import KINDS, Building, Turn, Weight, operation
 from .keras_model import WAY_OUT, Layer, Model, parsed, run
@@ -20,6 +21,8 @@ STAND_IN = 224
 """Height and width of an input whose size is not stated, to learn shapes from."""
 LEAST_SCALE = 1 / 64
 """A Rescaling by this or less is one of pixels from 0 to 255."""
+MOST_NAMES: Final = 2**22
+"""Letters of the names of weights in a file: groups can be linked, so that a list is there under many names."""
 NO_ORDER: Final = ("Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D")
 """Whose ``data_format`` says nothing about the order of an image."""
 
@@ -151,43 +154,65 @@ def places_in_whole(model: Model, root: Any, path: object) -> dict[str, Place]: 
         for top, part in model.parts.items()
         for layer in (part.layers() if isinstance(part, Model) else [part])
     }
+    listed: dict[str, _Listed] = {}
+    left = MOST_NAMES
     found: dict[str, Place] = {}
     for name, layer, weight in weights_of(model):
         top = tops[layer.path]
         if top not in root or "weight_names" not in root[top].attrs:
             raise ModelFileError(f"{path}: there are no weights of the layer {layer.path!r}")
-        names = [one.decode() if isinstance(one, bytes) else str(one) for one in root[top].attrs["weight_names"]]
-        chosen = [one for one in names if _is_of(one, layer, weight, nested=top != layer.path)]
+        if top not in listed:
+            names = [one.decode() if isinstance(one, bytes) else str(one) for one in root[top].attrs["weight_names"]]
+            left -= sum(len(one) + 1 for one in names)
+            if left < 0:
+                raise ModelFileError(f"{path}: the names of weights have more than {MOST_NAMES:,} letters together")
+            listed[top] = _Listed(names)
+        chosen = listed[top].of(layer, weight, nested=top != layer.path)
         if len(chosen) != 1:
             raise ModelFileError(
                 f"{path}: the layer {layer.path!r} needs a {weight.keras}, and {len(chosen)} of its weights are called "
-                f"so: {', '.join(names[:5])}"
+                f"so: {', '.join(listed[top].names[:5])[:200]}"
             )
         found[name] = Place(f"{root.name.rstrip('/')}/{top}/{chosen[0]}", weight.turn)
     return found
 
 
-def _is_of(name: str, layer: Layer, weight: Weight, *, nested: bool) -> bool:
-    """Whether a weight that is called ``inner/conv_1/kernel:0`` is this one."""
-    *above, kind = re.sub(r":\d+$", "", name).split("/")
-    owner = weight.inside or (layer.name if nested else "")
-    called_so = kind in (weight.keras, weight.keras.removeprefix("depthwise_"))  # Keras 3 leaves it out
-    return called_so and (not nested or layer.name in above) and (not owner or above[-1:] == [owner])
+@final
+class _Listed:
+    """The weights that a group lists by name, such as ``inner/conv_1/kernel:0``, each split once."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self._found: dict[tuple[str, str, str], list[str]] = {}
+        for name in names:
+            *above, kind = re.sub(r":\d+$", "", name).split("/")
+            for member in {"", *above}:
+                for owner in {"", *above[-1:]}:
+                    self._found.setdefault((kind, member, owner), []).append(name)
+
+    def of(self, layer: Layer, weight: Weight, *, nested: bool) -> list[str]:
+        """Those that are called as this one."""
+        owner = weight.inside or (layer.name if nested else "")
+        kinds = {weight.keras, weight.keras.removeprefix("depthwise_")}  # Keras 3 leaves it out
+        return [one for kind in kinds for one in self._found.get((kind, layer.name if nested else "", owner), [])]
 
 
 def read_numbers(file: Any, places: Mapping[str, Place], path: object) -> dict[str, Tensor]:  # noqa: ANN401
     """The weights by name, in torch's order and in the file's number formats.
 
     Raises:
-        ModelFileError: one is missing, or no floating-point numbers.
+        ModelFileError: one is missing, or no floating-point numbers; or they are too many.
     """
     found: dict[str, Tensor] = {}
+    total = 0
     for name, place in places.items():
         dataset = file.get(place.path)
         if dataset is None or not hasattr(dataset, "dtype"):
             raise ModelFileError(f"{path}: the file holds no {place.path}, which is needed for {name}")
         if dataset.dtype.kind != "f":
             raise ModelFileError(f"{path}: {place.path} is {dataset.dtype}; weights are floating-point numbers")
+        total += size_of(dataset)
+        check_total(total, path)
         array = np.asarray(dataset[()], dataset.dtype.newbyteorder("="))
         found[name] = place.turn.to_torch(torch.from_numpy(array))
     return found

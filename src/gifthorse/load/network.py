@@ -15,6 +15,7 @@ from ..core.model import ModelSpec
 from ..errors import ArchitectureError, OptionError
 from .fit import Shapes, fill, fits, misfit, paired_names, shapes_of, tensors_of
 from .interface import Described
+from .spec_file import MOST_CLASSES
 from .user_code import HOW, factory_of
 
 Shape = tuple[int, int, int]
@@ -98,7 +99,7 @@ def _spec(known: Architecture, shapes: Shapes, stated: Stated, size: Shape, *, b
     """What is stated, else what the output layer in the file says, else what is usual."""
     names = list(_skeleton(known, known.spec))
     output = shapes.get(paired_names(names, shapes, by_order=by_order).get(names[-1], ""), ())
-    inferred = {"num_classes": output[0]} if output and output[0] >= 2 else {}
+    inferred = {"num_classes": output[0]} if output and 2 <= output[0] <= MOST_CLASSES else {}
     return replace(known.spec, **({"input_shape": size} | inferred | dict(stated)))
 
 
@@ -114,7 +115,7 @@ def _user_spec(shapes: Shapes, stated: Stated, fallback: Shape | None, arch: str
     if size is None:
         raise OptionError(f"the input shape of {arch} is not known; give input_shape, such as 3,32,32")
     # The last weight is that of the output layer; what the network really gives is looked at once it runs.
-    rows = next((shape[0] for shape in reversed(list(shapes.values())) if shape and shape[0] >= 2), 2)
+    rows = next((shape[0] for shape in reversed(list(shapes.values())) if shape and 2 <= shape[0] <= MOST_CLASSES), 2)
     return ModelSpec(**({"num_classes": rows} | dict(stated) | {"input_shape": size}))
 
 

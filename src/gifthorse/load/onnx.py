@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError, UnsupportedModelError
-from ..provenance.onnx_file import INSTALL, MOST_CHECKED, is_onnx, parsed
+from ..provenance.onnx_file import INSTALL, LONGEST_NAME, MOST_CHECKED, is_onnx, parsed
 from .interface import Described, Format, head, reading
 from .onnx_graph import BLACK_BOX, FLOATS, Sketch, sketched
 from .onnx_limits import MOST_NUMBERS
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 CHANNELS = (1, 3, 4)
-TRIED = 3  # images, where the graph says how many it takes
+TRIED = 3  # images, where the graph does not say how many it takes
+MOST_TOGETHER = 1024  # images, where it does
 
 
 @final
@@ -105,14 +106,15 @@ def _stated(sketch: Sketch) -> tuple[dict[str, Any], int | None]:
     said = [dim.dim_value if dim.dim_value > 0 else None for dim in kind.shape.dim]
     if kind.elem_type not in FLOATS:
         raise UnsupportedModelError(
-            f"{sketch.path}: the input {sketch.image.name!r} takes whole numbers, and pixels are floats; {BLACK_BOX}"
+            f"{sketch.path}: the input {sketch.image.name[:LONGEST_NAME]!r} takes whole numbers, and pixels are "
+            f"floats; {BLACK_BOX}"
         )
     sizes = said if kind.HasField("shape") else [None] * 4
     if len(sizes) != 4:
         shape = "×".join(str(size or "?") for size in sizes)
         raise UnsupportedModelError(
-            f"{sketch.path}: the input {sketch.image.name!r} takes {shape}, and images have four dimensions, with the "
-            f"batch; {BLACK_BOX}"
+            f"{sketch.path}: the input {sketch.image.name[:LONGEST_NAME]!r} takes {shape[:LONGEST_NAME]}, and "
+            f"images have four dimensions, with the batch; {BLACK_BOX}"
         )
     batch, *image = sizes
     first = [step for step in sketch.steps if sketch.image.name in step.inputs]
@@ -140,12 +142,13 @@ def _try(network: OnnxNetwork, stated: Mapping[str, Any], batch: int | None, pat
     channels, height, width = stated["input_shape"]
     shape = (channels, height, width) if stated["layout"] == "nchw" else (height, width, channels)
     count = batch or TRIED
-    if count * math.prod(shape) > MOST_NUMBERS:
+    if count > MOST_TOGETHER or count * math.prod(shape) > MOST_NUMBERS:
         raise UnsupportedModelError(
             f"{path} states that it takes {count} images of {'×'.join(map(str, shape))} together, which no classifier "
             f"does; {BLACK_BOX}"
         )
     images = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
+    network.tried = True
     try:
         with torch.no_grad():
             found = network(images)
@@ -162,6 +165,7 @@ def _try(network: OnnxNetwork, stated: Mapping[str, Any], batch: int | None, pat
         )
     if batch is not None and not _takes_any_number(network, images):
         network.batch = batch
+    network.tried = False
 
 
 def _takes_any_number(network: OnnxNetwork, images: Tensor) -> bool:

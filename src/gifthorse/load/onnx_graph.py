@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from ..provenance.onnx_file import OWN_DOMAINS, inner_graphs, name_of
+from ..provenance.onnx_file import LONGEST_NAME, OWN_DOMAINS, SHOWN, full_name, inner_graphs, name_of
 from .onnx_operators import CONSTANT_VERSIONS, OPERATORS, Operator
 from .onnx_tensors import numbers_of
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OLDEST_OPSET = 11
 MOST_NODES = 50_000
+MOST_SETTINGS = 1024
+"""Numbers of one list that shapes depend on: most have one for each dimension, those of Split one for each part."""
 BLACK_BOX = "the file can still be used as a black box, for what needs no gradients"
 FLOATS = (1, 10, 11, 16)
 """``TensorProto.DataType`` of what an image can be given as."""
@@ -96,7 +98,7 @@ def sketched(model: "ModelProto", path: Path) -> Sketch:
     """
     opset = _opset(model, path)
     if model.functions:
-        names = ", ".join(repr(one.name) for one in list(model.functions)[:3])
+        names = ", ".join(repr(one.name[:LONGEST_NAME]) for one in list(model.functions)[:3])
         raise UnsupportedModelError(f"{path} has functions of its own, {names}, which are not read here; {BLACK_BOX}")
     graph = model.graph
     if len(graph.node) > MOST_NODES:
@@ -116,9 +118,11 @@ def sketched(model: "ModelProto", path: Path) -> Sketch:
         missing = [one for one in node.input if one and one not in known]
         again = [one for one in node.output if one and one in known]
         if missing or again:
-            wrong = f"{missing[0]!r}, which nothing has given" if missing else f"{again[0]!r}, which is there already"
-            verb = "takes" if missing else "gives"
-            raise ModelFileError(f"{path}: {node.op_type} {name!r} {verb} {wrong}; have the file saved again")
+            which = (missing or again)[0][:LONGEST_NAME]
+            wrong = (
+                f"takes {which!r}, which nothing has given" if missing else f"gives {which!r}, which is there already"
+            )
+            raise ModelFileError(f"{path}: {_operator(node)} {name!r} {wrong}; have the file saved again")
         known |= set(node.output)
         inputs = tuple(alias.get(one, one) for one in node.input)
         if node.op_type == "Constant":
@@ -130,7 +134,7 @@ def sketched(model: "ModelProto", path: Path) -> Sketch:
             steps.append(_step(node, name, inputs, opset, path))
     images = [one for one in graph.input if one.name not in constants]
     if len(images) != 1:
-        names = ", ".join(repr(one.name) for one in images) or "none"
+        names = ", ".join(repr(one.name[:LONGEST_NAME]) for one in images[:SHOWN]) or "none"
         raise UnsupportedModelError(f"{path} takes {len(images)} inputs ({names}); a classifier takes one, the images")
     return Sketch(path, tuple(steps), constants, given, images[0], tuple(graph.output))
 
@@ -152,31 +156,34 @@ def _opset(model: "ModelProto", path: Path) -> int:
 def _refuse_foreign(node: "NodeProto", name: str, path: Path) -> None:
     if node.domain not in OWN_DOMAINS:
         raise UnsafeFileError(
-            f"{path}: {node.domain}.{node.op_type} {name!r} is no operator of ONNX itself: what it does is in code "
-            "beside the file. Nothing was run; have the network exported with ONNX's own operators"
+            f"{path}: {full_name(node.domain, node.op_type)} {name!r} is no operator of ONNX itself: what it does is "
+            "in code beside the file. Nothing was run; have the network exported with ONNX's own operators"
         )
     if inner_graphs(node):
         raise UnsupportedModelError(
-            f"{path}: {node.op_type} {name!r} holds a graph of its own, which is run in one case, or again and again; "
-            f"that is not rebuilt here. {BLACK_BOX[0].upper()}{BLACK_BOX[1:]}"
+            f"{path}: {_operator(node)} {name!r} holds a graph of its own, which is run in one case, or again and "
+            f"again; that is not rebuilt here. {BLACK_BOX[0].upper()}{BLACK_BOX[1:]}"
         )
 
 
 def _constant(node: "NodeProto", name: str, opset: int, path: Path) -> "tuple[TensorProto, bool]":
     """Its numbers, and whether they are kept as a tensor, which can be trained and written back."""
-    from onnx import helper  # noqa: PLC0415 - an extra
+    import numpy as np  # noqa: PLC0415 - beside onnx
+    from onnx import helper, numpy_helper  # noqa: PLC0415 - an extra
     from onnx.defs import get_schema  # noqa: PLC0415
 
     if get_schema("Constant", opset).since_version in CONSTANT_VERSIONS and len(node.attribute) == 1:
         attribute = node.attribute[0]
         if attribute.name == "value":
             return attribute.t, True
-        kinds = {"value_int": (7, False), "value_ints": (7, True), "value_float": (1, False), "value_floats": (1, True)}
-        if attribute.name in kinds:
-            kind, many = kinds[attribute.name]
-            values = helper.get_attribute_value(attribute)
-            values, shape = (list(values), [len(values)]) if many else ([values], [])
-            return helper.make_tensor(name, kind, shape, values), False
+        if attribute.name in ("value_int", "value_float"):
+            single = 7 if attribute.name == "value_int" else 1
+            return helper.make_tensor(name, single, [], [helper.get_attribute_value(attribute)]), False
+        if attribute.name in ("value_ints", "value_floats"):  # there may be many, so that no list is made of them
+            whole = attribute.name == "value_ints"
+            values, kind = (attribute.ints, np.int64) if whole else (attribute.floats, np.float32)
+            numbers = np.fromiter(values, kind, len(values))
+            return numpy_helper.from_array(numbers, name), False
     raise UnsupportedModelError(f"{path}: Constant {name!r} holds what is not read here; {BLACK_BOX}")
 
 
@@ -198,7 +205,7 @@ def _step(node: "NodeProto", name: str, inputs: tuple[str, ...], opset: int, pat
     operator, version, attributes = _found(node.op_type, opset)
     if operator is None:
         how = f" in its version {version}" if node.op_type in OPERATORS else ""
-        raise UnsupportedModelError(f"{path}: {node.op_type} {name!r} is not rebuilt here{how}; {BLACK_BOX}")
+        raise UnsupportedModelError(f"{path}: {_operator(node)} {name!r} is not rebuilt here{how}; {BLACK_BOX}")
     values = {one.name: _value(one, path) for one in node.attribute}
     given = dict(operator.more)
     for key, value in values.items():
@@ -206,8 +213,8 @@ def _step(node: "NodeProto", name: str, inputs: tuple[str, ...], opset: int, pat
             continue
         if key in operator.only or key not in attributes or key not in _parameters(operator.function):
             raise UnsupportedModelError(
-                f"{path}: {node.op_type} {name!r} has the attribute {key} = {str(value)[:80]}, which is not understood "
-                f"here; {BLACK_BOX}"
+                f"{path}: {node.op_type} {name!r} has the attribute {key[:LONGEST_NAME]} = {str(value)[:80]}, which is "
+                f"not understood here; {BLACK_BOX}"
             )
         given[key] = value
     if "outputs" in _parameters(operator.function):
@@ -224,6 +231,10 @@ def _step(node: "NodeProto", name: str, inputs: tuple[str, ...], opset: int, pat
     )
 
 
+def _operator(node: "NodeProto") -> str:
+    return node.op_type[:LONGEST_NAME]
+
+
 @cache
 def _parameters(function: Callable[..., Any]) -> frozenset[str]:
     try:
@@ -236,7 +247,13 @@ def _value(attribute: "AttributeProto", path: Path) -> Any:  # noqa: ANN401 - a 
     from onnx import helper  # noqa: PLC0415 - an extra
 
     if attribute.ref_attr_name:
-        raise ModelFileError(f"{path}: {attribute.name} refers to a function that there is not; save it again")
+        raise ModelFileError(
+            f"{path}: {attribute.name[:LONGEST_NAME]} refers to a function that there is not; save it again"
+        )
+    if max(len(attribute.ints), len(attribute.floats)) > MOST_SETTINGS:
+        raise UnsupportedModelError(
+            f"{path}: {attribute.name[:LONGEST_NAME]} is a list of more than {MOST_SETTINGS:,} numbers; {BLACK_BOX}"
+        )
     value = helper.get_attribute_value(attribute)
     if attribute.type == attribute.TENSOR:
         return numbers_of(value, attribute.name, path)

@@ -1,8 +1,11 @@
-"""How many numbers an operator is about to make, told from shapes: a file of a few bytes can ask for any number."""
+"""How many numbers an operator is about to make, and out of how many, told from shapes.
+
+A file of a few bytes can ask for any number.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, final
 
 from torch import Tensor, nn
 
@@ -12,27 +15,85 @@ from .onnx_windows import spans
 MOST_NUMBERS = 2**26
 """In one value, for each image, of which at least a few are counted."""
 FEWEST = 3
+MOST_HELD = 2**29
+"""Bytes of all values that are kept for later steps, for each image."""
+MOST_MADE = 2**31
+"""In all values of all steps, for each image: twice those of ViT-L with images of 384 pixels."""
+MOST_MADE_AT_ONCE = 2**34
+"""The same for all images together, while nobody but the file has said how many that are."""
+MOST_FOLDED = 2**26
+"""In all that is computed once and for all: masks, and places of pixels."""
+MOST_IN_WINDOWS = 2**28
+"""Numbers that all windows of one pooling hold, for each image: 13×13 around each of 64×64 places with 256 channels."""
+MOST_PRODUCTS = 2**34
+"""Of two numbers, in one product of tables or convolution, for each image: eight times those of a layer of ViT-H."""
+AT_ONCE = 256
+"""Products that are counted as one number made; of whole numbers, each is, as there is no fast way."""
+MOST_WHOLE_PRODUCTS = 2**28
 
 
-def limit(images: int) -> int:
-    """How many numbers one value may have for so many images together."""
-    return MOST_NUMBERS * max(images, FEWEST)
+@final
+class Room:
+    """Counts the numbers of one run.
+
+    Args:
+        images: how many there are together; 0 for what is computed once and for all.
+        tried: whether the file itself says how many, so that many of them have no more room than a few.
+
+    Attributes:
+        images: for which there is room.
+    """
+
+    def __init__(self, images: int, *, tried: bool = False) -> None:
+        several = max(images, FEWEST) if images else 0
+        self.images = min(several, FEWEST) if tried else several
+        self._held = MOST_HELD * max(self.images, 1)
+        self._made = MOST_MADE * several or MOST_FOLDED
+        if tried:
+            self._made = min(self._made, MOST_MADE_AT_ONCE)
+
+    def take(self, numbers: int) -> None:
+        """Count numbers that are gone through.
+
+        Raises:
+            ValueError: there are too many.
+        """
+        self._made -= numbers
+        if self._made < 0:
+            raise ValueError("more numbers are made, one after the other, than any classifier needs")
+
+    def keep(self, value: object) -> None:
+        """Count what a step has given.
+
+        Raises:
+            ValueError: there is too much.
+        """
+        if isinstance(value, Tensor):
+            self.take(value.numel())
+            self._held -= value.nbytes
+            if self._held < 0:
+                raise ValueError("more numbers are kept together than any classifier needs")
+
+    def free(self, value: object) -> None:
+        """No step takes this value any more."""
+        if isinstance(value, Tensor):
+            self._held += value.nbytes
 
 
-def check_room(step: Step, given: Sequence[Any], layer: nn.Module | None, images: int) -> None:
-    """Make sure, before a step is taken, that what it makes is not beyond all measure.
+def check_room(step: Step, given: Sequence[Any], layer: nn.Module | None, room: Room) -> None:
+    """Make sure, before a step is taken, that neither what it makes nor what it goes through is beyond all measure.
 
     Args:
         step: what is to be done.
         given: its inputs.
         layer: that does it, if one does.
-        images: how many there are together.
+        room: that is left; what is gone through is taken from it, and what is made has still to be.
 
     Raises:
         ValueError: it would be.
     """
     count = NUMBERS.get(step.operator)
-    if count is None:
+    if count is None and step.operator not in WORK:
         return
     tensors = [one for one in given if isinstance(one, Tensor)]
     weight = getattr(layer, "weight", None)
@@ -40,9 +101,17 @@ def check_room(step: Step, given: Sequence[Any], layer: nn.Module | None, images
         tensors.append(layer.weight if step.attributes.get("transB") else layer.weight.mT)
     elif weight is not None:
         tensors.append(weight)
-    numbers = count(step.attributes, [one.shape for one in tensors])
-    if numbers > limit(images):
-        raise ValueError(f"{numbers:,} numbers would be made for {images} images, more than any classifier needs")
+    shapes = [one.shape for one in tensors]
+    numbers = count(step.attributes, shapes) if count else 0
+    if numbers > (MOST_NUMBERS * room.images or MOST_FOLDED):
+        raise ValueError(f"{numbers:,} numbers would be made, more than any classifier needs")
+    if step.operator in WORK:
+        work, most = WORK[step.operator]
+        fast = most == MOST_PRODUCTS and tensors[0].is_floating_point()
+        most = MOST_WHOLE_PRODUCTS if most == MOST_PRODUCTS and not fast else most * max(room.images, 1)
+        if (numbers := work(step.attributes, shapes)) > most:
+            raise ValueError(f"{numbers:,} numbers would be gone through, more than {most:,}")
+        room.take(numbers // AT_ONCE if fast else numbers)
 
 
 Shapes = Sequence[Sequence[int]]
@@ -61,8 +130,41 @@ def _product(said: Mapping[str, Any], shapes: Shapes) -> int:
     return int(_broadcast(said, [left[:-2] or [1], right[:-2] or [1]]) * rows * columns)
 
 
+def _products(said: Mapping[str, Any], shapes: Shapes) -> int:
+    inner = shapes[0][-2] if said.get("transA") and len(shapes[0]) > 1 else shapes[0][-1]
+    return _product(said, shapes) * inner
+
+
+def _in_windows(said: Mapping[str, Any], shapes: Shapes) -> int:
+    """What all windows hold; of a convolution, for each channel that is made."""
+    _, made, kernel = _places(said, shapes)
+    each = math.prod(shapes[1]) if len(shapes) > 1 else shapes[0][1] * math.prod(kernel)
+    return int(shapes[0][0] * math.prod(made) * each)
+
+
+def _spread_out(said: Mapping[str, Any], shapes: Shapes) -> int:
+    """What ConvTranspose adds up: all that the weights make of each pixel."""
+    del said
+    image, weight = shapes[:2]
+    return int(image[0] * math.prod(image[2:]) * math.prod(weight))
+
+
+def _beside(said: Mapping[str, Any], shapes: Shapes) -> int:
+    """What LRN adds up: channels with those that are put in front and behind, as often as it takes their neighbours."""
+    image, size = shapes[0], int(said.get("size", 1))
+    return (image[1] + size) * size * math.prod(image[:1]) * math.prod(image[2:])
+
+
 def _windows(said: Mapping[str, Any], shapes: Shapes) -> int:
     """What the image has with its sides, or the answer, whichever is more."""
+    image = shapes[0]
+    whole, made, _ = _places(said, shapes)
+    channels = shapes[1][0] if len(shapes) > 1 else image[1]
+    return int(image[0] * max(image[1] * math.prod(whole), channels * math.prod(made)))
+
+
+def _places(said: Mapping[str, Any], shapes: Shapes) -> tuple[list[int], list[int], Sequence[int]]:
+    """The size of the image with its sides, how many windows there are, and the size of one."""
     image = shapes[0]
     count = len(image) - 2
     pads, ones = said.get("pads") or [0] * 2 * count, [1] * count
@@ -76,8 +178,7 @@ def _windows(said: Mapping[str, Any], shapes: Shapes) -> int:
         max(size - length, 0) // stride + 2  # one more, if sizes are rounded up
         for size, length, stride in zip(whole, lengths, said.get("strides") or ones, strict=True)
     ]
-    channels = shapes[1][0] if len(shapes) > 1 else image[1]
-    return int(image[0] * max(image[1] * math.prod(whole), channels * math.prod(made)))
+    return whole, made, kernel
 
 
 def _spread(said: Mapping[str, Any], shapes: Shapes) -> int:
@@ -128,3 +229,11 @@ NUMBERS: Final[Mapping[str, Count]] = {
     "Einsum": _summed,
 }
 """Operators whose answer can be larger than what they are given; those of shapes alone look at it themselves."""
+WORK: Final[Mapping[str, tuple[Count, int]]] = {
+    **dict.fromkeys(("MatMul", "Gemm"), (_products, MOST_PRODUCTS)),
+    "Conv": (_in_windows, MOST_PRODUCTS),
+    "ConvTranspose": (_spread_out, MOST_PRODUCTS),
+    **dict.fromkeys(("MaxPool", "AveragePool"), (_in_windows, MOST_IN_WINDOWS)),
+    "LRN": (_beside, MOST_IN_WINDOWS),
+}
+"""Operators that go through more numbers than they make, and how many they may for each image."""

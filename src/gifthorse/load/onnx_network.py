@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModelError
-from .onnx_graph import BLACK_BOX, FLOATS, Sketch, Step, needed
-from .onnx_limits import check_room
+from ..provenance.onnx_file import LONGEST_NAME, SHOWN
+from .onnx_graph import BLACK_BOX, FLOATS, MOST_SETTINGS, Sketch, Step, needed
+from .onnx_limits import Room, check_room
 from .onnx_tensors import numbers_of
 from .onnx_windows import pad_for, spans
 
@@ -50,12 +51,14 @@ class OnnxNetwork(nn.Module):
 
     Attributes:
         batch: how many images it takes together, where the graph has that number written into it.
+        tried: whether nobody but the file has said how many images there are.
         answer: the graph's output that is given.
     """
 
     def __init__(self, image: str, answer: str) -> None:
         super().__init__()
         self.batch: int | None = None
+        self.tried = False
         self._image = image
         self.answer = answer
         self._steps: tuple[Step, ...] = ()
@@ -81,22 +84,28 @@ class OnnxNetwork(nn.Module):
 
     def _run(self, images: Tensor) -> Tensor:
         values: dict[str, Any] = {self._image: images}
+        # ``torch.fx`` hands over what has no length.
+        room = Room(len(images), tried=self.tried) if isinstance(images, Tensor) else None
         for step in self._steps:
             try:
                 given = [self._given(step, index, name, values, images) for index, name in enumerate(step.inputs)]
                 layer = self.get_submodule(step.layer) if step.layer else None
-                if isinstance(images, Tensor):  # ``torch.fx`` hands over what has no shape
-                    check_room(step, given, layer, len(images))
+                if room:
+                    check_room(step, given, layer, room)
                 given = [step.before(given[0])] if step.before else given
                 found = (layer or step.function)(*given)
+                results = found if isinstance(found, tuple) else (found,)
+                for name, result in zip(step.outputs, results, strict=False):
+                    values[name] = result if step.on_host else _as(result, images)
+                    if room:
+                        room.keep(values[name])
             except FAILURES as error:
                 error.add_note(f"at {step}")
                 raise
-            results = found if isinstance(found, tuple) else (found,)
-            for name, result in zip(step.outputs, results, strict=False):
-                values[name] = result if step.on_host else _as(result, images)
             for name in step.frees:
-                values.pop(name, None)
+                freed = values.pop(name, None)
+                if room:
+                    room.free(freed)
         answer: Tensor = values[self.answer]
         return answer
 
@@ -235,21 +244,28 @@ class _Builder:
             on_host = step.operator in SHAPES or not any(name in reached for name in step.inputs)
             steps.append(replace(step, on_host=on_host))
         if self._answer not in self._reached([self._image]):
-            raise UnsupportedModelError(f"{self._path}: the answer {self._answer!r} does not depend on the image")
+            raise UnsupportedModelError(
+                f"{self._path}: the answer {self._answer[:LONGEST_NAME]!r} does not depend on the image"
+            )
         return steps
 
     def _folded(self, steps: Sequence[Step]) -> tuple[dict[str, Tensor], list[Step]]:
         """What is the same for all images and any number of them, and the other steps."""
         host = {name: numbers for name, numbers in self._numbers.items() if name not in self._weights}
         left = []
+        room = Room(0)
         for step in steps:
             if not step.on_host or step.operator in SHAPES or not all(name in host for name in step.inputs if name):
                 left.append(step)
                 continue
-            given = [_host_given(step, index, host[name]) if name else None for index, name in enumerate(step.inputs)]
             try:
-                check_room(step, given, None, 1)
+                given = [
+                    _host_given(step, index, host[name]) if name else None for index, name in enumerate(step.inputs)
+                ]
+                check_room(step, given, None, room)
                 found = step.function(*given)
+                for one in found if isinstance(found, tuple) else (found,):
+                    room.keep(one)
             except FAILURES as error:
                 raise UnsupportedModelError(f"{self._path}: {step} cannot be computed: {short(error)}") from error
             host |= dict(zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=False))
@@ -416,7 +432,11 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def _host_given(step: Step, index: int, value: Tensor) -> Any:  # noqa: ANN401 - a tensor, or Python's numbers
-    return value.tolist() if index in step.reads else value
+    if index not in step.reads:
+        return value
+    if value.numel() > MOST_SETTINGS:
+        raise ValueError(f"input {index} has {value.numel():,} numbers, and at most {MOST_SETTINGS:,} are settings")
+    return value.tolist()
 
 
 def _as(result: Any, images: Tensor) -> Any:  # noqa: ANN401 - ``torch.fx`` hands over what is no tensor
@@ -446,7 +466,7 @@ def _answer(sketch: Sketch) -> str:
         if one.type.tensor_type.elem_type in FLOATS and len(one.type.tensor_type.shape.dim) == 2
     ]
     if len(tables) != 1:
-        names = ", ".join(repr(one.name) for one in sketch.answers) or "none"
+        names = ", ".join(repr(one.name[:LONGEST_NAME]) for one in sketch.answers[:SHOWN]) or "none"
         raise UnsupportedModelError(
             f"{sketch.path} gives {len(sketch.answers)} outputs ({names}), {len(tables)} of them tables of numbers; "
             "a classifier gives one: cut the others off, or use the file as a black box"

@@ -8,6 +8,10 @@ from torch import Tensor
 
 from .onnx_shapes import check_size
 
+MOST_WEIGHTS = 2**24
+"""In the table for one dimension, which are as many as its old size times its new one."""
+MOST_PRODUCTS = 2**33
+"""For one dimension of one image: thirty times those that make 3×640×640 into 3×224×224."""
 NEAREST = {
     "round_prefer_floor": lambda x: torch.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: torch.floor(x + 0.5),
@@ -36,11 +40,13 @@ def resize(
         wanted = [(axis, math.floor(x.shape[axis] * scale), scale) for axis, scale in zip(axes, scales, strict=True)]
     else:
         wanted = [(axis, size, size / x.shape[axis]) for axis, size in zip(axes, sizes or (), strict=True)]
-    check_size([size for _, size, _ in wanted])
     for axis, size, scale in wanted:
-        check_size([x.shape[axis], size])
+        check_size([x.shape[axis], size], MOST_WEIGHTS)
+        check_size([*x.shape[:axis], size, *x.shape[axis % x.ndim + 1 :]])
         if size == x.shape[axis] and scale == 1:
             continue
+        if x.numel() * size > MOST_PRODUCTS * max(len(x), 1):
+            raise ValueError(f"to resize {'×'.join(map(str, x.shape))} to {size} takes too long")
         places = _places(x.shape[axis], size, scale, coordinate_transformation_mode)
         weights = _weights(places, x.shape[axis], mode, nearest_mode, cubic_coeff_a)
         x = (x.movedim(axis, -1) @ weights.mT.to(x)).movedim(-1, axis)

@@ -13,7 +13,9 @@ from torch.nn import functional
 Axes = Sequence[int] | None
 
 MOST_NUMBERS = 2**28
-"""In what is made from a shape alone; a shape of a few bytes can ask for any number."""
+"""In what an image is made into, for all images together; a shape of a few bytes can ask for any number."""
+MOST_FILLED = 2**26
+"""In what is made from a shape alone, which are masks and places."""
 DTYPES = {
     1: torch.float32,
     2: torch.uint8,
@@ -84,6 +86,8 @@ def parted(
             raise ValueError(f"a size of {size} cannot be parted into {outputs} of one size")
         each = -(-size // outputs)
         split = [min(each, size - each * index) for index in range(outputs)]
+    if len(split) != outputs:
+        raise ValueError(f"{len(split)} sizes are given for {outputs} parts")
     return torch.split(x, list(split), axis)
 
 
@@ -127,8 +131,9 @@ def size_of(x: Tensor) -> Tensor:
 
 def expand(x: Tensor, shape: Sequence[int]) -> Tensor:
     """Broadcast, both ways."""
-    check_size(shape)
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(shape)))
+    whole = torch.broadcast_shapes(x.shape, tuple(shape))
+    check_size(whole)
+    return x.expand(whole)
 
 
 def tile(x: Tensor, repeats: Sequence[int]) -> Tensor:
@@ -139,14 +144,14 @@ def tile(x: Tensor, repeats: Sequence[int]) -> Tensor:
 
 def filled(shape: Sequence[int], *, value: Tensor | None = None) -> Tensor:
     """ConstantOfShape; zeros unless a value is given."""
-    check_size(shape)
+    check_size(shape, MOST_FILLED)
     return torch.zeros(*shape) if value is None else torch.full(tuple(shape), value.item(), dtype=value.dtype)
 
 
 def counted(start: float, limit: float, delta: float) -> Tensor:
     """Range: from ``start``, without ``limit``."""
     count = max(math.ceil((limit - start) / delta), 0)
-    check_size([count])
+    check_size([count], MOST_FILLED)
     return start + delta * torch.arange(count)
 
 
@@ -215,11 +220,11 @@ def space_to_depth(x: Tensor, *, blocksize: int) -> Tensor:
     return blocks.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // blocksize, width // blocksize)
 
 
-def check_size(shape: Sequence[int]) -> None:
+def check_size(shape: Sequence[int], most: int = MOST_NUMBERS) -> None:
     """Make sure that what is made is not beyond all measure.
 
     Raises:
         ValueError: it would be.
     """
-    if math.prod(shape) > MOST_NUMBERS:
-        raise ValueError(f"{'×'.join(map(str, shape))} numbers are asked for, more than {MOST_NUMBERS:,}")
+    if math.prod(shape) > most:
+        raise ValueError(f"{'×'.join(map(str, shape))} numbers are asked for, more than {most:,}")

@@ -1,6 +1,7 @@
 """What a network gives for a few random images: how many labels, and logits or probabilities."""
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,8 @@ from ..errors import ArchitectureError, GiftHorseError, OptionError, Unsupported
 
 IMAGES = 4
 SUM_TOLERANCE = 1e-4
+MOST_PIXELS = 2**24
+"""Numbers of an image: four thousand by four thousand, far more than any classifier takes."""
 
 
 def probed(
@@ -22,7 +25,7 @@ def probed(
 
     Raises:
         ArchitectureError: the network raises an error, or its output is no table of scores per label.
-        UnsupportedModelError: its output is NaN or infinite.
+        UnsupportedModelError: its output is NaN or infinite, or its images are too large.
         OptionError: what is ``stated`` is not so.
     """
     outputs = _run(Classifier(network, spec.with_outputs("logits"), origin).to(device), origin)
@@ -55,6 +58,11 @@ def looks_like_probabilities(outputs: Tensor) -> bool:
 
 def _run(model: Classifier, origin: Origin) -> Tensor:
     shape = model.spec.input_shape
+    if math.prod(shape) > MOST_PIXELS:
+        raise UnsupportedModelError(
+            f"{origin.path}: {origin.arch} takes images of {'×'.join(map(str, shape))}; one has at most "
+            f"{MOST_PIXELS:,} numbers here. Check input_shape"
+        )
     try:
         with torch.no_grad(), _random_state(model.device):
             images = torch.rand(IMAGES, *shape, generator=torch.Generator().manual_seed(0))

@@ -13,9 +13,11 @@ from ..core.model import ChannelOrder, Layout, ModelSpec, Outputs
 from ..errors import OptionError
 from ..files import whole_file
 
-MOST_BYTES = 2**14
+MOST_BYTES = 2**14  # long keys take the square of their length
+MOST_DEEP = 100  # tables and lists in one another; what reads them calls itself for each
 MOST_NUMBERS = 2**24  # 3×2048×2048 is less
 MOST_CLASSES = 2**20
+SHOWN = 200  # characters of what is wrong
 
 
 def _as_tuple(value: object) -> object:
@@ -67,7 +69,30 @@ def checked(values: Mapping[str, object], *, where: str) -> SpecOptions:
         known = ", ".join(SpecOptions.model_fields)
         if first["type"] == "extra_forbidden":
             raise OptionError(f"{where}: there is no {name!r}; choose from {known}") from error
-        raise OptionError(f"{where}: {name} is {first['input']!r}: {first['msg']}") from error
+        raise OptionError(f"{where}: {name} is {repr(first['input'])[:SHOWN]}: {first['msg']}") from error
+
+
+def read_toml(path: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
+    """What is in a TOML file of at most so many bytes.
+
+    Raises:
+        OptionError: it is larger, no TOML, or nested too deeply.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        values = tomllib.loads(content.decode("utf-8")) if len(content) <= most else None
+    except (ValueError, OSError, RecursionError) as error:
+        raise OptionError(f"{path} cannot be read as TOML: {error}; correct it") from error
+    if values is None:
+        raise OptionError(f"{path} has more than {most:,} bytes, which are not read; correct it")
+    level: list[Any] = [values]
+    for _ in range(MOST_DEEP):
+        inside = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
+        level = [part for part in inside if isinstance(part, dict | list)]
+    if level:
+        raise OptionError(f"{path} has tables in one another more than {MOST_DEEP} times; correct it")
+    return values
 
 
 def spec_path(model_path: Path) -> Path:
@@ -84,13 +109,7 @@ def read_spec(model_path: Path) -> SpecOptions:
     path = spec_path(model_path)
     if not path.is_file():
         return SpecOptions()
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise OptionError(f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read. Correct it, or remove it")
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise OptionError(f"{path} cannot be read as TOML: {error}; correct it, or remove it") from error
-    return checked(values, where=str(path))
+    return checked(read_toml(path), where=str(path))
 
 
 def write_spec(model_path: Path, spec: ModelSpec, arch: str | None) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
+from ..provenance import zips
 from ..provenance.archive import doubles
 from ..provenance.declared import Unlike, declared, unlike_legacy, unlike_numbers
 from ..provenance.pickles import MOST_OPERATIONS, PickleScan, scan_pickle
@@ -86,7 +87,7 @@ class StateDict(Format):
 def zip_names(path: Path) -> list[str]:
     """Names of what is in a zip archive; none if it is damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zips.opened(path) as archive:
             return archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
         return []
@@ -131,13 +132,13 @@ def pickles_of(path: Path) -> Iterator[PickleScan]:
     """What the pickles in a file of torch would look up; none is opened."""
     left = MOST_OPERATIONS
     if head(path, 4) == ZIP_MAGIC:
-        with zipfile.ZipFile(path) as archive:
+        with zips.opened(path) as archive:
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > 2 * path.stat().st_size + 2**20:
                 raise ModelFileError(f"{path} unpacks to far more than its own size; save it again with torch.save")
             for entry in entries:  # torch finds members by names in which capitals do not count
                 if entry.filename.lower().endswith((".pkl", ".pickle")):
-                    scan = scan_pickle(io.BytesIO(archive.read(entry)), left)
+                    scan = scan_pickle(io.BytesIO(zips.content(archive, entry)), left)
                     left -= scan.operations
                     yield scan
         return
@@ -166,14 +167,16 @@ def _refuse_absurd(path: Path) -> None:
 
 
 def _wrong_in_zip(path: Path) -> str | None:
-    with zipfile.ZipFile(path) as archive:
+    with zips.opened(path) as archive:
         entries = archive.infolist()
         if twice := doubles(entries):
-            return f"there are two members of the name {twice[0]!r}"
+            return f"there are two members of the name {twice[0][:200]!r}"
         top = entries[0].filename.partition("/")[0]
+        if packed := [one.filename for one in entries if one.compress_type not in zips.PACKINGS]:
+            return f"the member {packed[0][:200]!r} is packed in a way that torch does not read"
         if damaged := archive.testzip():
-            return f"the member {damaged!r} is damaged"
-        storages = declared(io.BytesIO(archive.read(f"{top}/data.pkl")))
+            return f"the member {damaged[:200]!r} is damaged"
+        storages = declared(io.BytesIO(zips.content(archive, archive.getinfo(f"{top}/data.pkl"))))
         start = f"{top}/data/"
         return unlike_numbers(
             storages,

@@ -13,8 +13,10 @@ from ..errors import ModelFileError, UnsupportedModelError
 Function = Callable[..., Tensor]
 
 MOST_STEPS = 20_000
-MOST_VALUES = 2**27
-"""Numbers that a step may give for one image: half a gigabyte of float32."""
+MOST_VALUES = 2**26
+"""Numbers that a step may give for one image: a gigabyte of float32 for the four that it is tried with."""
+MOST_ALIKE = 100
+"""Layers whose names are the same but for letters that a module cannot have in its own."""
 
 
 @final
@@ -139,12 +141,20 @@ class Plan:
 
 
 def module_name(name: str, taken: set[str]) -> str:
-    """``name`` as a module can have it, that is not yet ``taken``; it is added to these."""
-    found = re.sub(r"\W", "_", name) or "_"
-    while found in taken or hasattr(_PLAIN, found):
-        found += "_"
-    taken.add(found)
-    return found
+    """``name`` as a module can have it, that is not yet ``taken``; it is added to these.
+
+    Raises:
+        ModelFileError: too many names are the same then.
+    """
+    plain = re.sub(r"\W", "_", name) or "_"
+    for found in (plain + "_" * count for count in range(MOST_ALIKE)):
+        if found not in taken and not hasattr(_PLAIN, found):
+            taken.add(found)
+            return found
+    raise ModelFileError(
+        f"more than {MOST_ALIKE} layers are called like {name[:80]!r}, but for letters that are none of a word; give "
+        "them other names"
+    )
 
 
 def _same(value: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ The opcodes are followed by a small machine that knows lists, dictionaries and t
 
 import io
 import math
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelFileError, UnsupportedModelError
+from ..provenance import zips
 from ..provenance.declared import MOST_COPIED
 from ..provenance.pickles import LONGEST_NAME, operations
 
@@ -345,7 +345,7 @@ class Numbers:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._archive = zipfile.ZipFile(path)
+        self._archive = zips.opened(path)
         self._taken = 0
         entries = self._archive.infolist()
         self.entries = {entry.filename.partition("/")[2]: entry for entry in entries}
@@ -375,7 +375,7 @@ class Numbers:
             self._taken += entry.file_size
             if entry.file_size > most or self._taken > MOST_BYTES:
                 raise ModelFileError(f"{self.path}: {member} unpacks to {entry.file_size:,} bytes, which are too many")
-            self._read[member] = bytearray(self._archive.read(entry))
+            self._read[member] = bytearray(zips.content(self._archive, entry))
         return self._read[member]
 
     def tensors(self, places: Mapping[str, Place]) -> dict[str, Tensor]:

@@ -51,11 +51,13 @@ class TorchScript(Format):
         shape = _traced_shape(path)
         if shape is not None:
             try_out(original, shape)
-        network = Rebuilt(graph, weights, learnt, tensors_of_answer(content, path), path)
+        constants = tensors_of_answer(content, path)
         stated: dict[str, Any] = {}
-        if shape is not None and len(shape) == 4:
-            stated["input_shape"] = shape[1:]
-            network = freed(network, shape, path)
+        with reading(path, WHAT):
+            network = Rebuilt(graph, weights, learnt, constants, path)
+            if shape is not None and len(shape) == 4:
+                stated["input_shape"] = shape[1:]
+                network = freed(network, shape, path)
         return Described(network, stated, original)
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:

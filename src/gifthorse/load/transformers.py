@@ -43,6 +43,10 @@ MOST_TEXT: Final = 64 << 20
 LARGEST: Final = 10**6
 """Of a whole number in a configuration: sizes, labels and layers are smaller by far."""
 LONGEST: Final = 10**5
+LONGEST_FILE: Final = 255
+"""Of the name of a file, in bytes, as file systems have them."""
+MOST_PAIRS: Final = 2**24
+"""Of patches, over all attentions of a LeViT: the library takes a step for each, and in real ones, half a million."""
 MODULES_PER_TENSOR, SPARE_MODULES = 20, 10_000
 MOST_BUFFERS: Final = 1 << 26  # numbers that a network may hold beside its weights
 WHITE: Final = 255
@@ -63,14 +67,14 @@ class Transformers(Format):
     def read(self, path: Path) -> dict[str, Tensor]:
         """Every weight, by its name in the network as the installed library has it; files may have older names."""
         raw = {name: tensor for held in _held(path).values() for name, tensor in held.items()}
-        names = _names(_skeleton(path, len(raw)), raw)
+        names = _names(_skeleton(path, len(raw)), raw, path)
         return {names[name]: tensor for name, tensor in raw.items() if name in names}
 
     def describe(self, path: Path) -> Described:
         """The network, built by the library; it gives logits."""
         raw = {name: tensor for held in _held(path).values() for name, tensor in held.items()}
         skeleton = _skeleton(path, len(raw))
-        names = _names(skeleton, raw)
+        names = _names(skeleton, raw, path)
         weights = {names[name]: tensor for name, tensor in raw.items() if name in names}
         wanted, found = shapes_of(tensors_of(skeleton)), shapes_of(weights)
         arch = type(skeleton).__name__
@@ -84,7 +88,8 @@ class Transformers(Format):
             network = _built(path, len(raw))
         fill(network, weights, by_order=False, path=path, arch=arch)
         network.register_forward_hook(_logits)
-        return Described(network.eval(), _stated(path))
+        with reading(path / PREPROCESSOR, "configuration"):
+            return Described(network.eval(), _stated(path))
 
     def write(self, path: Path, weights: Mapping[str, Tensor], template: Path | None) -> None:
         """The template's folder with other numbers: configuration and names of files are its own, byte by byte."""
@@ -95,7 +100,7 @@ class Transformers(Format):
             )
         held = _held(template)
         raw = {name: tensor for its in held.values() for name, tensor in its.items()}
-        names = _names(_skeleton(template, len(raw)), raw)
+        names = _names(_skeleton(template, len(raw)), raw, template)
         path.mkdir(parents=True, exist_ok=True)
         for one in parts_of(template):
             if one.name.endswith(".json"):
@@ -150,6 +155,7 @@ def _split(folder: Path, index: Path) -> dict[Path, set[str] | None]:
     files: dict[Path, set[str] | None] = {}
     for name, file in listed.items():
         plain = isinstance(file, str) and Path(file).name == file and "\\" not in file
+        plain = plain and len(file.encode(errors="replace")) <= LONGEST_FILE
         if not plain or Path(file).suffix not in {".safetensors", ".bin"}:
             raise UnsafeFileError(f"{index} leads to {str(file)[:80]!r}, which is no file of weights in the folder")
         if not (folder / file).is_file():
@@ -160,10 +166,11 @@ def _split(folder: Path, index: Path) -> dict[Path, set[str] | None]:
     return files
 
 
-def _names(skeleton: nn.Module, raw: Mapping[str, Tensor]) -> dict[str, str]:
+def _names(skeleton: nn.Module, raw: Mapping[str, Tensor], folder: Path) -> dict[str, str]:
     """The network's name for each weight in the files; what the library itself leaves alone is left out.
 
     Raises:
+        ModelFileError: a name is none that the library can read.
         UnsupportedModelError: weights would have to be computed from those in the files.
     """
     conversion = import_module("transformers.conversion_mapping")
@@ -174,15 +181,16 @@ def _names(skeleton: nn.Module, raw: Mapping[str, Tensor]) -> dict[str, str]:
     wanted = skeleton.state_dict()
     prefix = getattr(skeleton, "base_model_prefix", "")
     names: dict[str, str] = {}
-    for name in sorted(raw, key=loading.dot_natural_key):
-        new, computed = loading.rename_source_key(name, renamings, converters, prefix, wanted)
-        if computed is not None:
-            raise UnsupportedModelError(
-                f"{type(skeleton).__name__} computes its weights from {name}, which is not done here; load it with "
-                "transformers and save its state dict"
-            )
-        if new in wanted or not _is_left_alone(skeleton, new):
-            names[name] = new
+    with reading(folder, "list of the weights' names"):
+        for name in sorted(raw, key=loading.dot_natural_key):
+            new, computed = loading.rename_source_key(name, renamings, converters, prefix, wanted)
+            if computed is not None:
+                raise UnsupportedModelError(
+                    f"{type(skeleton).__name__} computes its weights from {name}, which is not done here; load it with "
+                    "transformers and save its state dict"
+                )
+            if new in wanted or not _is_left_alone(skeleton, new):
+                names[name] = new
     return names
 
 
@@ -226,6 +234,8 @@ def _built(folder: Path, tensors: int) -> nn.Module:
             with reading(path, "configuration"):
                 config = library.CONFIG_MAPPING[kind].from_dict(kept)
                 config.return_dict = True
+                if kind == "levit":
+                    _check_pairs(config, path)
                 network = library.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
         except ModelFileError as error:
             if isinstance(error.__cause__, ImportError):
@@ -291,6 +301,14 @@ def _check_values(value: Any, path: Path, key: str = "") -> None:  # noqa: ANN40
     elif isinstance(value, list):
         for one in value:
             _check_values(one, path, key)
+
+
+def _check_pairs(config: Any, path: Path) -> None:  # noqa: ANN401 - of the library
+    """Refuse a LeViT of so many patches that the library would not come to the end of their pairs."""
+    patches = (config.image_size // config.patch_size) ** 2
+    pairs = patches**2 * sum(1 + abs(depth) for depth in config.depths)
+    if pairs > MOST_PAIRS:
+        raise ModelFileError(f"{path}: image_size and patch_size make {pairs:,} pairs of patches; {WAY_OUT}")
 
 
 @contextmanager
@@ -362,7 +380,7 @@ def _stated(folder: Path) -> dict[str, Any]:
     if before:
         factor = before.get("rescale_factor", 1 / WHITE) if before.get("do_rescale", True) else 1
         offset = -1 if before.get("rescale_offset") else 0
-        said["pixel_range"] = (offset, _rounded(factor * WHITE + offset))
+        said["pixel_range"] = (offset, _rounded(float(factor) * WHITE + offset))
         if before.get("do_normalize", "image_mean" in before):
             said |= {
                 name: value if isinstance(value, list) else [value]

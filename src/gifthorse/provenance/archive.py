@@ -15,19 +15,22 @@ from mmap import mmap
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-from . import hdf5, json_once, keras_config
+from . import hdf5, json_once, keras_config, zips
 from .declared import Storage, Unlike, declared, unlike_numbers
-from .look import Look
+from .look import Look, few
 
 MOST_MEMBER = 2**28
-MOST_GROWTH = 100  # times the archive's own size, all members together
+MOST_GROWTH = 100  # times the file's own size, all members together, and those of archives in it
 SLACK = 2**24
 MOST_MEMBERS = 100_000
+MOST_HDF5 = 1  # an archive of Keras has one; each is tried in a process of its own
+LONGEST_NAME = 200  # that is told
 CHUNK = 2**20
 LOCAL_HEAD = 30  # bytes in front of a member's name
 LONGEST_END = 22 + 2**16 - 1  # bytes behind the directory, with the longest comment
 LONGEST_HEAD = 10_000  # of a NumPy array; NumPy itself reads no longer one
 DEEPEST = 3
+MOST_SIDES = 64  # of an array, which is NumPy's own limit
 PICKLES = (".pkl", ".pickle", ".debug_pkl")
 TORCH_CODE: Final = {
     r"\btorch\.save\(|\baten::save\b|ops\.aten\.save\b": "writes a file",
@@ -102,6 +105,8 @@ def _array_bytes(head: bytes) -> int | None:
     if found is None:
         return None
     sides = [int(one) for one in found["shape"].split(",") if one.strip()]
+    if len(sides) > MOST_SIDES:
+        return None
     width = int(found["width"]) * (4 if found["kind"] == "U" else 1)
     return math.prod(sides) * width
 
@@ -120,15 +125,17 @@ def doubles(entries: Sequence[zipfile.ZipInfo]) -> list[str]:
 
 def _look(file: IO[bytes], size: int, look: Look, place: str, deeper: int) -> None:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zips.opened(file) as archive:
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
             if not place:
                 look.kind = _kind(names, look.path.suffix)
             _look_at_names(entries, look, place)
-            unpacked = sum(entry.file_size for entry in entries)
-            if unpacked > MOST_GROWTH * size + SLACK or len(entries) > MOST_MEMBERS:
-                look.find("GH114", f"{size:,} bytes unpack to {unpacked:,} in {len(entries):,} members", place)
+            look.unpacked += sum(entry.file_size for entry in entries)
+            look.members += len(entries)
+            whole = look.path.stat().st_size
+            if look.unpacked > MOST_GROWTH * whole + SLACK or look.members > MOST_MEMBERS:
+                look.find("GH114", f"{whole:,} bytes unpack to {look.unpacked:,} in {look.members:,} members", place)
                 look.miss("the members were not read", place)
                 return
             _look_at_layout(archive, file, size, look, place)
@@ -162,14 +169,16 @@ def _kind(names: list[str], suffix: str) -> str:
 
 def _look_at_names(entries: list[zipfile.ZipInfo], look: Look, place: str) -> None:
     """Names that lead out of the archive, links, and two members of one name, of which programs see either."""
-    for name in doubles(entries):
-        look.find("GH115", f"there are two members of the name {name!r}", place)
+    if twice := doubles(entries):
+        names = few([repr(name[:LONGEST_NAME]) for name in twice])
+        look.find("GH115", f"there are two members of the same name: {names}", place)
     for entry in entries:
-        name = entry.filename
+        name = entry.filename[:LONGEST_NAME]
         # What the archive itself has; zipfile cuts a name at its first NUL.
-        bad = name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts
+        bad = name.startswith(("/", "\\")) or ".." in PurePosixPath(entry.filename.replace("\\", "/")).parts
         if bad or re.match(r"[A-Za-z]:", name) or "\0" in entry.orig_filename:
-            look.find("GH113", f"the member {entry.orig_filename!r} would be unpacked outside of its folder", place)
+            there = entry.orig_filename[:LONGEST_NAME]
+            look.find("GH113", f"the member {there!r} would be unpacked outside of its folder", place)
         if stat.S_ISLNK(entry.external_attr >> 16):
             look.find("GH113", f"the member {name!r} is a symbolic link", place)
         elif stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -189,7 +198,7 @@ def _look_at_layout(archive: zipfile.ZipFile, file: IO[bytes], size: int, look: 
     begins = [one.header_offset for one in entries[1:]] + [archive.start_dir]
     for entry, following in zip(entries, begins, strict=True):
         if entry.header_offset + LOCAL_HEAD + len(entry.orig_filename) + entry.compress_size > following:
-            look.find("GH115", f"the member {entry.filename!r} overlaps what follows it", place)
+            look.find("GH115", f"the member {entry.filename[:LONGEST_NAME]!r} overlaps what follows it", place)
     file.seek(max(0, size - LONGEST_END))
     tail = file.read()
     end = tail[tail.rfind(b"PK\5\6") :]
@@ -207,6 +216,8 @@ def _numbers(archive: zipfile.ZipFile, look: Look) -> None:
     name = start.removesuffix("/data/") + "/data.pkl"
     if any(finding.rule in ("GH110", "GH111") for finding in look.findings) or name not in archive.namelist():
         return
+    if archive.getinfo(name).file_size > MOST_MEMBER:  # which was said where the members were looked at
+        return
     try:
         storages: dict[str, Storage] = declared(io.BytesIO(archive.read(name)))
     except Unlike as error:
@@ -223,6 +234,9 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
     if entry.flag_bits & 1:
         look.miss("the member is encrypted", place)
         return
+    if entry.compress_type not in zips.PACKINGS:
+        look.miss("the member is packed in a way that is not read here", place)
+        return
     exported = look.kind == "torch.export archive" and deeper == DEEPEST
     if _is_numbers(name, look, exported=exported):
         with archive.open(entry) as opened:  # what torch reads as numbers, whatever it looks like
@@ -233,7 +247,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
         look.miss(f"a member of {entry.file_size:,} bytes is not read", place)
         return
     strange = exported and not EXPORTED_NOTES.fullmatch(entry.filename)
-    _content(archive.read(entry), name, look, place, deeper, strange=strange)
+    _content(zips.content(archive, entry), name, look, place, deeper, strange=strange)
 
 
 def _content(
@@ -246,7 +260,10 @@ def _content(
             _look(io.BytesIO(content), len(content), look, place, deeper - 1)
         else:
             look.miss("archives in archives in archives are not read", place)
+    elif start[:8] == hdf5.MAGIC and look.hdf5 >= MOST_HDF5:
+        look.miss(f"of the HDF5 files in an archive, no more than {MOST_HDF5} is looked into", place)
     elif start[:8] == hdf5.MAGIC:
+        look.hdf5 += 1
         hdf5.look_at_file(io.BytesIO(content), look, place)
     elif start[:6] == b"\x93NUMPY":
         look_at_npy(io.BytesIO(content), look, place)

@@ -17,6 +17,7 @@ from .prototxt import Message, Word
 
 DEEPEST = 8
 MOST_LAYERS = 20_000
+LONGEST_TEXT = 4096  # names of layers and values have some tens of characters
 
 _TABLE: Final = """
 Net: 1 name text, 2 layers V1, 3 input text, 4 input_dim int, 8 input_shape Shape, 100 layer Layer
@@ -229,6 +230,8 @@ def text(message: Message, name: str, default: str = "") -> str:
     value = message.get(name, [default])[-1]
     if not isinstance(value, str):
         raise ModelFileError(f"{name} is {str(value)[:40]!r}, and has to be a text")
+    if len(value) > LONGEST_TEXT:
+        raise ModelFileError(f"{name} has {len(value):,} characters; at most {LONGEST_TEXT:,} are read")
     return value
 
 
@@ -304,7 +307,8 @@ def layers_of(net: Message) -> list[Layer]:
 def in_use(layer: Layer) -> bool:
     """Whether the layer has a part when the network is used, and not trained."""
 
-    def met(rule: Message) -> bool:
+    def met(one: object) -> bool:
+        rule = part({"rule": [one]}, "rule")  # which in text can be anything
         phase = word(rule, "phase", "Phase", "TEST") == "TEST"
         return phase and not rule.get("stage") and integer(rule, "min_level", 0) <= 0 <= integer(rule, "max_level", 0)
 
@@ -319,7 +323,7 @@ def _layer(message: Message, *, old: bool) -> Layer:
         upgraded = dict(_upgraded(inner, kind)) | {"blobs": inner.get("blobs", []) or message.get("blobs", [])}
         return Layer(text(inner, "name"), kind, texts(message, "bottom"), texts(message, "top"), upgraded)
     value = message.get("type", [""])[-1]
-    kind = TYPES.get(value, str(value)) if type(value) is int else str(value)
+    kind = TYPES.get(value, str(value)) if type(value) is int else text({"type": [str(value)]}, "type")
     kind = WORDS.get(kind, kind) if old else kind
     return Layer(text(message, "name"), kind, texts(message, "bottom"), texts(message, "top"), message)
 

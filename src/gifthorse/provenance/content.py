@@ -134,6 +134,7 @@ def _look_at_keys(values: Any, look: Look) -> None:  # noqa: ANN401 - whatever t
             if "auto_map" in one:
                 what = "auto_map names code beside the model, which transformers runs with trust_remote_code=True"
                 look.find("GH112", what)
+                return  # the rest would be told in the same words
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one

@@ -125,8 +125,8 @@ def _side_paths(graph: GraphLike, reached: list[NodeLike], file: str) -> list[Fi
     ways = _Ways(graph, reached)
     found = []
     for fork, merge in ways.stretches():
-        depth = ways.depth(fork, merge)
-        least = FROM_THE_IMAGE if ways.depth(0, fork) == 0 else FROM_WITHIN
+        depth = ways.depth(merge) - ways.depth(fork)  # since both are on all ways
+        least = FROM_THE_IMAGE if ways.depth(fork) == 0 else FROM_WITHIN
         if depth and depth >= least * ways.whole:
             branches = ways.branches(fork, merge)
             where = "the image" if fork == 0 else repr(ways.name(fork))
@@ -155,7 +155,12 @@ class _Ways:
         self._before = [sorted(one & leads) if number in leads else [] for number, one in enumerate(before)]
         self._on_a_way = sorted(leads)
         self._weighs = [0, *(_weighs(node, source) for node in reached), 0]
-        self.whole = self.depth(0, len(before) - 1) if leads >= {0} else 0
+        self._depth = {0: 0}
+        for number in self._on_a_way:
+            befores = [self._depth[one] for one in self._before[number] if one in self._depth]
+            if befores:
+                self._depth[number] = max(befores) + self._weighs[number]
+        self.whole = self.depth(len(before) - 1) if leads >= {0} else 0
 
     def name(self, number: int) -> str:
         """Of an operation."""
@@ -178,24 +183,25 @@ class _Ways:
         passed = [one for one in self._on_a_way if to.get(one, 0) * onward.get(one, 0) == onward.get(0, 0) != 0]
         return [(fork, merge) for fork, merge in pairwise(passed) if len(after[fork]) > 1]
 
-    def depth(self, start: int, end: int) -> int:
-        """The most layers with weights on a way from behind ``start`` to ``end``, the latter included."""
-        most = {start: 0}
-        for number in self._on_a_way:
-            if start < number <= end:
-                befores = [most[one] for one in self._before[number] if one in most]
-                if befores:
-                    most[number] = max(befores) + self._weighs[number]
-        return most.get(end, 0)
+    def depth(self, number: int) -> int:
+        """The most layers with weights on a way from the image to this operation, itself included."""
+        return self._depth.get(number, 0)
 
     def branches(self, fork: int, merge: int) -> list[tuple[list[int], int]]:
         """What lies between them, parted by what is not connected, with its layers with weights; the smallest first."""
-        parts: list[set[int]] = [set()] if fork in self._before[merge] else []
+        part_of: dict[int, set[int]] = {}
         for number in (one for one in self._on_a_way if fork < one < merge):
-            linked = [part for part in parts if part & set(self._before[number])]
-            parts = [part for part in parts if part not in linked] + [{number}.union(*linked)]
+            whole = {number}
+            for linked in (part_of[one] for one in self._before[number] if one in part_of):
+                if linked is not whole:  # the smaller becomes part of the larger, which few are told of
+                    less, whole = sorted((linked, whole), key=len)
+                    whole |= less
+                    part_of |= dict.fromkeys(less, whole)
+            part_of[number] = whole
+        parts = list({id(part): part for part in part_of.values()}.values())
+        parts += [set()] if fork in self._before[merge] else []
         counted = [(sorted(part), sum(self._weighs[one] for one in part)) for part in parts]
-        return sorted(counted, key=lambda one: (one[1], len(one[0])))
+        return sorted(counted, key=lambda one: (one[1], len(one[0]), one[0][-1:]))
 
 
 def _way(ways: _Ways, branch: list[int], layers: int) -> str:

@@ -1,6 +1,7 @@
 """What is in an HDF5 file, as Keras writes them: links that lead out of it, and the configuration as data."""
 
 import io
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,8 @@ from . import hdf5_trial, json_once, keras_config
 from .look import Look
 
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
-MOST_OBJECTS = 100_000
+MOST_OBJECTS = 100_000  # and as many links, of which several may lead to one object
+LONGEST_PATH = 2**12  # letters of names that lead to a member; those of Keras are a tenth of it
 MOST_GROWTH = 100  # times the file's own size, all data sets together
 SLACK = 2**24
 NUMBERS = "fiub"
@@ -44,13 +46,20 @@ def look_at_file(source: Path | io.BytesIO, look: Look, place: str) -> None:
 
 def _walk(h5py: Any, file: Any, look: Look, prefix: str) -> bool:  # noqa: ANN401 - h5py is not typed
     """Check every link and every data set, following none out of the file; whether all of them were."""
-    waiting, seen, total = [(file, "")], set(), 0
+    waiting, seen, total, links, steps = [(file, "")], set(), 0, 0, itertools.count(1)
     while waiting:
         group, above = waiting.pop()
-        for name in _not_there(h5py, group):
+        for name in _not_there(h5py, group, steps):
             look.find("GH115", f"{name[:200]!r} is named, and is not there", prefix + above)
         for key in group:
             where = f"{above}/{key}"
+            links += 1
+            if links > MOST_OBJECTS:
+                look.miss(f"only the first {MOST_OBJECTS:,} objects were looked at", prefix + where)
+                return False
+            if len(where) > LONGEST_PATH:
+                look.find("GH115", f"the names are longer than {LONGEST_PATH:,} letters together", prefix + where)
+                continue
             link = group.get(key, getlink=True)
             if isinstance(link, h5py.ExternalLink):
                 look.find("GH113", f"a link to the file {link.filename!r}", prefix + where)
@@ -63,9 +72,6 @@ def _walk(h5py: Any, file: Any, look: Look, prefix: str) -> bool:  # noqa: ANN40
             if address in seen:
                 continue
             seen.add(address)
-            if len(seen) > MOST_OBJECTS:
-                look.miss(f"only the first {MOST_OBJECTS:,} objects were looked at", prefix + where)
-                return False
             if isinstance(node, h5py.Group):
                 waiting.append((node, where))
             elif isinstance(node, h5py.Dataset):
@@ -86,18 +92,21 @@ def _numbers(dataset: Any, look: Look, place: str) -> int:  # noqa: ANN401
     return int((dataset.size or 0) * dataset.dtype.itemsize)
 
 
-def _not_there(h5py: Any, group: Any) -> Iterator[str]:  # noqa: ANN401
+def _not_there(h5py: Any, group: Any, steps: Iterator[int]) -> Iterator[str]:  # noqa: ANN401
     """What a group is said to have and has not; Keras 2 names layers, and the weights of each."""
     for key, kind in (("layer_names", h5py.Group), ("weight_names", h5py.Dataset)):
         for one in dict.fromkeys(group.attrs.get(key, ())):
             name = one.decode("utf-8") if isinstance(one, bytes) else str(one)
-            if name.startswith("/") or ".." in name.split("/") or not _is_there(h5py, group, name, kind):
+            strange = len(name) > LONGEST_PATH or name.startswith("/") or ".." in name.split("/")
+            if strange or not _is_there(h5py, group, name, kind, steps):
                 yield name
 
 
-def _is_there(h5py: Any, group: Any, name: str, kind: type) -> bool:  # noqa: ANN401
+def _is_there(h5py: Any, group: Any, name: str, kind: type, steps: Iterator[int]) -> bool:  # noqa: ANN401
     """Whether a member is in the file; a link is not followed, as it is judged where it is."""
     for part in filter(None, name.split("/")):
+        if next(steps) > MOST_OBJECTS:
+            raise ValueError(f"its names of layers and weights have more than {MOST_OBJECTS:,} parts")
         link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
         if link is not None and not isinstance(link, h5py.HardLink):
             return True

@@ -3,6 +3,7 @@
 Run as a script with the file's path, it reads every attribute and all numbers, and follows no link out of the file.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 SECONDS = 20  # of computing
 PATIENCE = 600  # seconds in all, where others compute, too
 MOST_BYTES = 2**30  # of numbers that are read; readers of weights read no more
-MEMORY = 2**32
+MEMORY = 2**31  # which whoever opens the file takes, too
 BLOCK = 2**26
 
 
@@ -47,13 +48,20 @@ def _known() -> dict[str, str | None]:
 
 
 def _tried(path: Path) -> str | None:
-    command = [sys.executable, "-I", __file__, str(path.absolute()), str(SECONDS)]
+    # With the packages that are there for this process, and none of the modules beside this one.
+    command = [sys.executable, "-P", __file__, str(path.absolute()), str(SECONDS)]
+    alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each of its threads takes of the memory
     try:
-        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)  # noqa: S603 - ours
+        ended = subprocess.run(  # noqa: S603 - ours
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False, env=alone
+        )
     except subprocess.TimeoutExpired:
         return "the HDF5 library does not come to an end on it"
-    if ended.returncode >= 0:
+    if ended.returncode == 0:
         return None
+    if ended.returncode > 0:
+        said = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return f"the HDF5 library cannot read it: {''.join(said)[:200]}"
     return f"the HDF5 library hangs or crashes on it (signal {-ended.returncode})"
 
 
@@ -78,10 +86,9 @@ def _read_all(path: str) -> None:
                     waiting.append(node)
                 elif isinstance(node, h5py.Dataset) and not (node.external or node.is_virtual):
                     total += (node.size or 0) * node.dtype.itemsize
-                    if total > MOST_BYTES:
-                        return
                     _read_attributes(node)
-                    _read_numbers(node)
+                    if total <= MOST_BYTES:
+                        _read_numbers(node)
 
 
 def _read_attributes(node: Any) -> None:  # noqa: ANN401 - h5py is not typed
@@ -109,8 +116,8 @@ def _main() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         _read_all(sys.argv[1])
-    except Exception:
-        sys.exit(1)  # damage that the library sees itself is told by whoever reads the file
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

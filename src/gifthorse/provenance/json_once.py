@@ -1,6 +1,7 @@
 """JSON that every program reads alike: no key twice in an object, and no number that JSON has not."""
 
 import json
+from collections import Counter
 from typing import Any
 
 
@@ -21,8 +22,7 @@ def loads(text: str | bytes, *, constants: bool = False) -> Any:  # noqa: ANN401
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice[:80]!r} is there twice, and programs differ in which they take")
     return values
 

@@ -60,26 +60,36 @@ SIZES: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 LARGEST = 2**24
+MOST_SIDES = 64
 DEEPEST = 100
+MOST_FINDINGS = 1000
+"""On the objects of one configuration: each names its layer, and a file can hold millions."""
+LONGEST_NAME = 1000
+"""Of a layer, with the names of the models around it: each of its calls is named so."""
 MOST_NODES = 20_000
+MOST_LOOKED = 100 * MOST_NODES
+"""Layers, calls, and values of calls, again wherever a model is called again."""
 MOST_VALUES = 10_000
 """That one layer is given, or one model gives."""
 
 
 def look_at(config: Any, look: Look, place: str) -> None:  # noqa: ANN401 - whatever the JSON is
     """Note the findings on a model's configuration, or on that of its training."""
+    count, before = 0, len(look.findings)
     try:
-        found = list(_objects(config, ""))
+        for one, where in _objects(config):
+            count += 1
+            _judge(one, look, f"{place}: {where}" if where else place)
+            if len(look.findings) - before >= MOST_FINDINGS:
+                look.miss(f"only the first {count:,} configured objects were looked at: too much was found", place)
+                break
     except _TooDeep:
         look.miss(f"what is nested more than {DEEPEST} times was not looked at", place)
-        found = []
-    for one, where in found:
-        _judge(one, look, f"{place}: {where}" if where else place)
-    look.saw(f"{place}: {len(found)} configured objects")
+    look.saw(f"{place}: {count} configured objects")
     if place.endswith("training_config"):
         return
     kind = config.get("class_name") if isinstance(config, dict) else None
-    if not isinstance(kind, str):
+    if not isinstance(config, dict) or not isinstance(kind, str):
         look.find("GH115", "this is no configuration of a model", place)
         return
     try:
@@ -99,21 +109,27 @@ class _TooDeep(ValueError):
     """Nobody nests layers so deeply."""
 
 
-def _objects(value: Any, name: str, depth: int = 0) -> Iterator[tuple[Json, str]]:  # noqa: ANN401
+def _objects(config: Any) -> Iterator[tuple[Json, str]]:  # noqa: ANN401
     """Every object with a class in a configuration, and the layer that it belongs to."""
-    if depth > DEEPEST:
-        raise _TooDeep
-    if isinstance(value, dict):
-        config = value.get("config")
-        own = value.get("name") or (config.get("name") if isinstance(config, dict) else None)
-        name = own if isinstance(own, str) and own else name
-        if isinstance(value.get("class_name"), str):
-            yield value, name
-        for one in value.values():
-            yield from _objects(one, name, depth + 1)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _objects(one, name, depth + 1)
+    waiting: list[tuple[Iterator[Any], str]] = [(iter((config,)), "")]
+    while waiting:
+        values, name = waiting[-1]
+        for value in values:
+            if isinstance(value, dict):
+                config = value.get("config")
+                own = value.get("name") or (config.get("name") if isinstance(config, dict) else None)
+                named = own[:LONGEST_NAME] if isinstance(own, str) and own else name
+                if isinstance(value.get("class_name"), str):
+                    yield value, named
+                waiting.append((iter(value.values()), named))
+                break
+            if isinstance(value, list):
+                waiting.append((iter(value), name))
+                break
+        else:
+            waiting.pop()
+        if len(waiting) > DEEPEST:
+            raise _TooDeep
 
 
 def _judge(one: Json, look: Look, place: str) -> None:
@@ -124,11 +140,12 @@ def _judge(one: Json, look: Look, place: str) -> None:
     elif kind in CODE:
         look.find("GH110", f"a {kind} holds or names a program, which is opened and run with the model", place)
     elif kind == "function" and isinstance(module, str) and _reaches_out(module):
-        look.find("GH110", f"a function that is no part of a network, {module}.{config}, is run with the model", place)
+        what = f"{module}.{_told(config)}"
+        look.find("GH110", f"a function that is no part of a network, {what}, is run with the model", place)
     elif isinstance(module, str):  # Keras 3
         own = kind == "function" and isinstance(config, str) and not hasattr(builtins, config)
         if not (own if module == "builtins" else MODULES.fullmatch(module)):
-            what = f"{kind} {config!r}" if kind == "function" else kind
+            what = f"{kind} {_told(config)!r}" if kind == "function" else kind
             look.find("GH120", f"{what[:200]} is of the module {module!r}", place)
     elif isinstance(registered, str) and ">" in registered:
         look.find("GH120", f"{kind} is registered as {registered!r}", place)
@@ -136,7 +153,7 @@ def _judge(one: Json, look: Look, place: str) -> None:
         if kind not in LAYERS | MODELS | OPERATIONS:
             look.find("GH120", f"the layer {kind} is none of Keras", place)
     elif module is None and "registered_name" in one and kind == "function":
-        look.find("GH120", f"a function of the maker's own, {registered or config!r}", place)
+        look.find("GH120", f"a function of the maker's own, {_told(registered or config)!r}", place)
     _judge_sizes(one, look, place)
 
 
@@ -146,14 +163,23 @@ def _judge_sizes(one: Json, look: Look, place: str) -> None:
             if name == "vocabulary" and isinstance(value, str):
                 look.find("GH113", f"its vocabulary is read from {value[:200]!r}", place)
             elif name in SIZES and not _is_size(value, name):
-                look.find("GH114", f"its {name} is {str(value)[:200]}, which no weights in a file can fill", place)
+                look.find("GH114", f"its {name} is {_told(value)}, which no weights in a file can fill", place)
+
+
+def _told(value: Any) -> str:  # noqa: ANN401
+    """A value for a message, without what is nested in it, which would be written out again at every level."""
+    if isinstance(value, list) and len(value) <= MOST_SIDES:
+        return f"[{', '.join('…' if isinstance(one, list | dict) else repr(one) for one in value)}]"[:200]
+    return f"a {type(value).__name__}" if isinstance(value, list | dict) else str(value)[:200]
 
 
 def _is_size(value: Any, name: str) -> bool:  # noqa: ANN401
     """Whether a number, or several, can be the sides of something that fits into a file."""
     sides = [side for side in (value if isinstance(value, list) else [value]) if side is not None]
     least = -1 if name == "target_shape" else 0
-    return all(type(side) is int and side >= least for side in sides) and math.prod(map(abs, sides)) <= LARGEST
+    if len(sides) > MOST_SIDES or not all(type(side) is int and least <= side <= LARGEST for side in sides):
+        return False
+    return bool(math.prod(map(abs, sides)) <= LARGEST)
 
 
 def _reaches_out(module: str) -> bool:
@@ -164,104 +190,141 @@ def _reaches_out(module: str) -> bool:
 
 def graph_of(config: Json) -> Graph:
     """The layers of a model as a graph, those of models inside it in their place."""
-    nodes: list[Node] = []
-    inputs, outputs = _inlined(config, "", None, nodes)
-    return Graph(tuple(nodes), inputs, outputs)
+    inlining = _Inlining()
+    inputs, outputs = inlining.model(config, "", None)
+    return Graph(tuple(inlining.nodes), inputs, outputs)
 
 
-def _inlined(
-    model: Json, prefix: str, given: tuple[str, ...] | None, nodes: list[Node]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Add the nodes of a model; its input values, which are ``given`` where it is part of another, and its outputs."""
-    inner = model["config"]
-    layers = inner if isinstance(inner, list) else inner["layers"]  # old Sequential models are lists
-    if model["class_name"] == "Sequential":
-        return _sequential(layers, prefix, given, nodes)
-    values: dict[tuple[str, int], tuple[str, ...]] = {}
-    starts = [(name, index) for name, index in _history(inner["input_layers"])]
-    own = given if given is not None else tuple(prefix + name for name, _ in starts)
-    values |= {start: (value,) for start, value in zip(starts, own, strict=True)}
-    calls = [
-        (layer, number, _history(call))
-        for layer in layers
-        for number, call in enumerate(layer.get("inbound_nodes", []))
-        if layer["class_name"] != "InputLayer"
-    ]
-    # Keras 2 counts the making of a model inside another one as its first call.
-    named = {source for call in calls for source in call[2]} | set(_history(inner["output_layers"]))
-    made_first = {
-        _name(layer)
-        for layer in layers
-        if layer["class_name"] in MODELS and (_name(layer), len(layer.get("inbound_nodes", []))) in named
-    }
-    waiting: dict[tuple[str, int], list[int]] = {}
-    missing = []
-    for place, (_, _, sources) in enumerate(calls):
-        wanted = set(sources) - values.keys()
-        missing.append(len(wanted))
-        for source in wanted:
-            waiting.setdefault(source, []).append(place)
-    ready = deque(place for place, count in enumerate(missing) if not count)
-    done = 0
-    while ready:
-        layer, number, sources = calls[ready.popleft()]
-        done += 1
-        name = _name(layer)
-        made = f"{prefix}{name}" + (f"#{number}" if number else "")
-        key = name, number + (name in made_first)
-        values[key] = _layer(layer, made, _gathered(sources, values), nodes)
-        for place in waiting.pop(key, ()):
-            missing[place] -= 1
-            if not missing[place]:
-                ready.append(place)
-    if done < len(calls):
-        stuck = next(layer for (layer, _, _), count in zip(calls, missing, strict=True) if count)
-        raise ValueError(f"the layer {stuck['config'].get('name')!r} is given what no layer gives")
-    return own, _gathered(_history(inner["output_layers"]), values)
+class _Inlining:
+    """Nodes as they are put together of models in models, which can call each other without an end.
+
+    Attributes:
+        nodes: so far.
+        left: what may still be looked at.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.left = MOST_LOOKED
+
+    def model(self, model: Json, prefix: str, given: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Add a model; its input values, which are ``given`` where it is part of another, and its outputs."""
+        inner = model["config"]
+        layers = inner if isinstance(inner, list) else inner["layers"]  # old Sequential models are lists
+        self.count(1 + len(layers))
+        if model["class_name"] == "Sequential":
+            return self.sequential(layers, prefix, given)
+        values: dict[tuple[str, int], tuple[str, ...]] = {}
+        starts = self.history(inner["input_layers"])
+        own = given if given is not None else tuple(prefix + name for name, _ in starts)
+        values |= {start: (value,) for start, value in zip(starts, own, strict=True)}
+        calls = [
+            (layer, number, self.history(call))
+            for layer in layers
+            if layer["class_name"] != "InputLayer"
+            for number, call in enumerate(layer.get("inbound_nodes", []))
+        ]
+        ends = self.history(inner["output_layers"])
+        # Keras 2 counts the making of a model inside another one as its first call.
+        named = {source for call in calls for source in call[2]} | set(ends)
+        made_first = {
+            _name(layer)
+            for layer in layers
+            if layer["class_name"] in MODELS and (_name(layer), len(layer.get("inbound_nodes", []))) in named
+        }
+        waiting: dict[tuple[str, int], list[int]] = {}
+        missing = []
+        for place, (_, _, sources) in enumerate(calls):
+            wanted = set(sources) - values.keys()
+            missing.append(len(wanted))
+            for source in wanted:
+                waiting.setdefault(source, []).append(place)
+        ready = deque(place for place, count in enumerate(missing) if not count)
+        done = 0
+        while ready:
+            layer, number, sources = calls[ready.popleft()]
+            done += 1
+            name = _name(layer)
+            made = f"{prefix}{name}" + (f"#{number}" if number else "")
+            key = name, number + (name in made_first)
+            values[key] = self.layer(layer, made, self.gathered(sources, values))
+            for place in waiting.pop(key, ()):
+                missing[place] -= 1
+                if not missing[place]:
+                    ready.append(place)
+        if done < len(calls):
+            stuck = next(layer for (layer, _, _), count in zip(calls, missing, strict=True) if count)
+            raise ValueError(f"the layer {_name(stuck)!r} is given what no layer gives")
+        return own, self.gathered(ends, values)
+
+    def sequential(
+        self, layers: list[Json], prefix: str, given: tuple[str, ...] | None
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """As ``model``, of layers one after the other."""
+        own = given if given is not None else (f"{prefix}input",)
+        value = own
+        for layer in layers:
+            if layer["class_name"] != "InputLayer":
+                name = _text(layer["config"].get("name", layer["class_name"]))
+                value = self.layer(layer, prefix + name, value)
+        return own, value
+
+    def layer(self, layer: Json, name: str, taken: tuple[str, ...]) -> tuple[str, ...]:
+        """Add a layer, or a model inside the model; what it gives."""
+        kind = _text(layer["class_name"])
+        _text(name)
+        if len(self.nodes) > MOST_NODES:
+            raise ValueError(f"there are more than {MOST_NODES:,} calls of layers")
+        if kind in MODELS:
+            return self.model(layer, f"{name}/", taken)[1]
+        if kind in OPERATIONS:
+            kind = _text(layer["config"].get("function", kind)).rpartition(".")[2]
+        weights = (f"{name}:weights",) if kind in WEIGHTED else ()
+        self.count(len(taken))
+        self.nodes.append(Node(name, kind, (*taken, *weights), (name,)))
+        return (name,)
+
+    def gathered(
+        self, sources: list[tuple[str, int]], values: Mapping[tuple[str, int], tuple[str, ...]]
+    ) -> tuple[str, ...]:
+        """The values that ``sources`` give, together; models in models can double them without an end."""
+        gathered = tuple(islice((value for source in sources for value in values[source]), MOST_VALUES + 1))
+        if len(gathered) > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values are taken together")
+        self.count(len(gathered))
+        return gathered
+
+    def history(self, value: Any) -> list[tuple[str, int]]:  # noqa: ANN401
+        """Layer and number of the call, wherever JSON refers to the output of one: ``["conv_1", 0, 0, {}]``."""
+        found, waiting = [], [value]
+        while waiting:
+            one = waiting.pop()
+            self.count(1)
+            if isinstance(one, dict):
+                waiting += reversed(one.values())
+            elif isinstance(one, list) and _is_place(one):
+                found.append((one[0], one[1]))
+                waiting += one[3:]
+            elif isinstance(one, list):
+                waiting += reversed(one)
+        return found
+
+    def count(self, looked: int) -> None:
+        """Note that so much is looked at."""
+        self.left -= looked
+        if self.left < 0:
+            raise ValueError(f"there are more than {MOST_LOOKED:,} layers, calls, and values of calls")
 
 
-def _gathered(sources: list[tuple[str, int]], values: Mapping[tuple[str, int], tuple[str, ...]]) -> tuple[str, ...]:
-    """The values that ``sources`` give, together; models in models can double them without an end."""
-    gathered = tuple(islice((value for source in sources for value in values[source]), MOST_VALUES + 1))
-    if len(gathered) > MOST_VALUES:
-        raise ValueError(f"more than {MOST_VALUES:,} values are taken together")
-    return gathered
+def _is_place(value: list[Any]) -> bool:
+    return len(value) in (3, 4) and isinstance(value[0], str) and all(type(one) is int for one in value[1:3])
 
 
 def _name(layer: Json) -> str:
-    return str(layer.get("name") or layer["config"]["name"])
+    return _text(layer.get("name") or layer["config"]["name"])
 
 
-def _sequential(
-    layers: list[Json], prefix: str, given: tuple[str, ...] | None, nodes: list[Node]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    own = given if given is not None else (f"{prefix}input",)
-    value = own
-    for layer in layers:
-        if layer["class_name"] != "InputLayer":
-            value = _layer(layer, prefix + str(layer["config"].get("name", layer["class_name"])), value, nodes)
-    return own, value
-
-
-def _layer(layer: Json, name: str, taken: tuple[str, ...], nodes: list[Node]) -> tuple[str, ...]:
-    kind = layer["class_name"]
-    if len(nodes) > MOST_NODES:
-        raise ValueError(f"there are more than {MOST_NODES:,} calls of layers")
-    if kind in MODELS:
-        return _inlined(layer, f"{name}/", taken, nodes)[1]
-    if kind in OPERATIONS:
-        kind = str(layer["config"].get("function", kind)).rpartition(".")[2]
-    weights = (f"{name}:weights",) if kind in WEIGHTED else ()
-    nodes.append(Node(name, kind, (*taken, *weights), (name,)))
-    return (name,)
-
-
-def _history(value: Any) -> list[tuple[str, int]]:  # noqa: ANN401
-    """Layer and number of the call, wherever JSON refers to the output of one: ``["conv_1", 0, 0, {}]``."""
-    if isinstance(value, dict):
-        return [found for one in value.values() for found in _history(one)]
-    if not isinstance(value, list):
-        return []
-    if len(value) in (3, 4) and isinstance(value[0], str) and all(type(one) is int for one in value[1:3]):
-        return [(value[0], value[1])] + [found for one in value[3:] for found in _history(one)]
-    return [found for one in value for found in _history(one)]
+def _text(name: Any) -> str:  # noqa: ANN401
+    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+        raise ValueError(f"the name of a layer is no text, or longer than {LONGEST_NAME:,} characters")
+    return name

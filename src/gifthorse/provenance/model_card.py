@@ -13,6 +13,7 @@ The head is YAML. Only plain ``key: value`` lines at its left edge are read, and
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .stated import Statement, Statements, algorithm_of, plain_text
@@ -55,12 +56,22 @@ def read(path: Path, model: Path, statements: Statements, *, named: bool = False
         statements: take what it says.
         named: whether the user has named it, so that it may be a link, and has to say something.
     """
+    read_for_each(path, [model], statements, named=named)
+
+
+def read_for_each(path: Path, models: Iterable[Path], statements: Statements, *, named: bool = False) -> None:
+    """As ``read``, for several files; the card is read once."""
     text = plain_text(path, statements, most=MOST_BYTES, follow=named)
     values = None if text is None else head(text)
     if values is None:
         if text is not None and named:
             statements.refuse(path, "this has no head between two lines of ---, so it is no model card")
         return
+    for model in models:
+        _state(path, values, model, statements, named=named)
+
+
+def _state(path: Path, values: Mapping[str, str], model: Path, statements: Statements, *, named: bool) -> None:
     about = values.get("caffemodel", "")
     stated = [(name, values[name]) for name in HASHES if name in values]
     if about != model.name and (about or model.suffix != ".caffemodel"):

@@ -27,6 +27,9 @@ MOST_GRAPHS = 1000
 MOST_DIMENSIONS = 32
 MOST_NODES = 10_000
 LONGEST_NAME = 200
+LONGEST_LOCATION = 4096  # as long as systems take a path
+MOST_ELSEWHERE = 20_000
+"""Tensors that are kept in other files, each of which is looked for; large networks have a few thousand."""
 MOST_IR_VERSION = 0x1F
 OWN_DOMAINS: Final = ("", "ai.onnx")
 OFFICIAL_DOMAINS: Final = ("ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "ai.onnx.preview")
@@ -79,12 +82,27 @@ def parsed(path: Path) -> "ModelProto":
 
 
 def tensors(model: "ModelProto") -> Iterator[tuple[str, "TensorProto"]]:
-    """Every tensor in the file, and where it is: an initialiser by its name, a constant by that of its node."""
+    """Every tensor in the file, and where it is: an initialiser by its name, a constant by that of its node.
+
+    Raises:
+        ModelFileError: too many are in other files.
+    """
+    elsewhere = 0
+    for place, tensor in _tensors(model):
+        elsewhere += is_external(tensor)
+        if elsewhere > MOST_ELSEWHERE:
+            raise ModelFileError(
+                f"the ONNX file keeps more than {MOST_ELSEWHERE:,} tensors in other files; no classifier has so many"
+            )
+        yield place, tensor
+
+
+def _tensors(model: "ModelProto") -> Iterator[tuple[str, "TensorProto"]]:
     for graph in graphs(model):
         for tensor in graph.initializer:
             yield tensor.name[:LONGEST_NAME], tensor
         for sparse in graph.sparse_initializer:
-            yield from ((part.name, part) for part in (sparse.values, sparse.indices))
+            yield from ((part.name[:LONGEST_NAME], part) for part in (sparse.values, sparse.indices))
         for node in graph.node:
             yield from _tensors_of(node)
     for function in model.functions:
@@ -121,6 +139,11 @@ def inner_graphs(node: "NodeProto") -> list["GraphProto"]:
 def name_of(node: "NodeProto") -> str:
     """What a node is called in messages: its name, or that of what it gives."""
     return (node.name or next(iter(node.output), node.op_type))[:LONGEST_NAME]
+
+
+def full_name(domain: str, name: str) -> str:
+    """What an operator or a function of somebody's own is called in messages."""
+    return f"{domain[:LONGEST_NAME]}.{name[:LONGEST_NAME]}"
 
 
 def _tensors_of(node: "NodeProto") -> Iterator[tuple[str, "TensorProto"]]:
@@ -171,6 +194,8 @@ def other_file(path: Path, tensor: "TensorProto") -> tuple[Path, int]:
     said = {entry.key: entry.value for entry in tensor.external_data}
     location = said.get("location", "")
     name, shown = tensor.name[:LONGEST_NAME], location[:LONGEST_NAME]
+    if len(location) > LONGEST_LOCATION:
+        raise ModelFileError(f"{path}: the numbers of {name!r} are in a file whose name is too long, {shown!r} …")
     parts = PurePosixPath(location.replace("\\", "/")).parts
     if not parts or location.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", location) or {"..", "."} & set(parts):
         raise UnsafeFileError(
@@ -234,11 +259,11 @@ def graph_of(model: "ModelProto") -> Graph:
 def _operator(node: "NodeProto", constants: set[str]) -> str:
     """Its operator; to take what the file itself says, and not the image, is to slice, and no picking."""
     if node.domain not in OWN_DOMAINS:
-        return f"{node.domain}.{node.op_type}"
+        return full_name(node.domain, node.op_type)
     position = {"Gather": 1, "Where": 0}.get(node.op_type)
     if position is not None and len(node.input) > position and node.input[position] in constants:
         return "Select"
-    return node.op_type
+    return node.op_type[:LONGEST_NAME]
 
 
 def _used(graph: "GraphProto") -> Iterator[str]:
@@ -313,7 +338,7 @@ def _look_at_domains(model: "ModelProto", look: Look) -> None:
     for graph in graphs(model):
         for node in graph.node:
             if node.domain not in (*OWN_DOMAINS, *OFFICIAL_DOMAINS):
-                foreign.setdefault(f"{node.domain}.{node.op_type}", []).append(name_of(node))
+                foreign.setdefault(full_name(node.domain, node.op_type), []).append(name_of(node))
     for operator, places in foreign.items():
         look.find("GH120", f"{operator!r} is no operator of ONNX itself", _few(places))
     branches = [name_of(node) for node in model.graph.node if inner_graphs(node)]
@@ -322,7 +347,7 @@ def _look_at_domains(model: "ModelProto", look: Look) -> None:
             "what is in the graphs that are run in one case, or again and again, was not looked at", _few(branches)
         )
     if model.functions:
-        names = [f"{one.domain}.{one.name}" for one in model.functions]
+        names = [full_name(one.domain, one.name) for one in model.functions]
         look.miss("the file's own functions were not looked into", _few(names))
     if model.training_info:
         look.miss("what the file says on training was not looked at")

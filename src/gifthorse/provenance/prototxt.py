@@ -12,11 +12,12 @@ from ..errors import ModelFileError
 Message = dict[str, list[Any]]
 """Values by name, in order: texts, words, numbers, and messages."""
 
-MOST_BYTES = 2**24
+MOST_BYTES = 2**22  # the largest networks have some hundred kilobytes
 DEEPEST = 32
+SHOWN = 40  # characters of a token, in messages
 _TOKEN: Final = re.compile(
     r"""\s+|\#[^\n]*|(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<mark>[{}<>\[\]:;,])"""
-    r"""|(?P<number>[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)[fF]?)(?![\w.])"""
+    r"""|(?P<number>[-+]?(?:0[xX][0-9a-fA-F]{1,16}|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)[fF]?)(?![\w.])"""
     r"""|(?P<word>-?[A-Za-z_][\w./]*)"""
 )
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
@@ -78,7 +79,7 @@ class _Parser:
                     opened.append((inner, "}" if start == "{" else ">"))
                     continue
                 if not colon:
-                    raise self.refused(f"a value of {name!r} is expected")
+                    raise self.refused(f"a value of {name[:SHOWN]!r} is expected")
                 if values := self.values():  # an empty list is as if it were not there
                     message.setdefault(name, []).extend(values)
             _ = self.take("mark", ";") or self.take("mark", ",")
@@ -130,7 +131,7 @@ class _Parser:
     def refused(self, what: str) -> ModelFileError:
         if self.at >= len(self.tokens):
             return ModelFileError(f"the text ends where {what}" if "expected" in what else f"the text ends, and {what}")
-        return ModelFileError(f"line {self.tokens[self.at][2]}: {what}, not {self.tokens[self.at][1]!r}")
+        return ModelFileError(f"line {self.tokens[self.at][2]}: {what}, not {self.tokens[self.at][1][:SHOWN]!r}")
 
 
 def _unquoted(text: str) -> str:

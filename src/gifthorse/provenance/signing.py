@@ -15,6 +15,7 @@ from ..errors import GiftHorseError, OptionError
 from .findings import Finding
 
 SUFFIX = ".sig"
+MOST_BYTES = 2**24  # of a signature, which has some hundred bytes for each file that it is of
 
 
 @final
@@ -90,12 +91,17 @@ def verified(
         certificates: those that the signer's certificate has to lead to, PEM files.
 
     Raises:
-        OptionError: model-signing is not installed, or a key or certificate cannot be read.
+        OptionError: model-signing is not installed, a key or certificate cannot be read, or the signature is too
+            large to be one.
     """
     library = _library("verifying")
     for one in (signature, *([public_key] if public_key else certificates)):
         if not one.is_file():
             raise OptionError(f"there is no file {one}; give the signature, and the key or certificate of its signer")
+    if (size := signature.stat().st_size) > MOST_BYTES:
+        raise OptionError(
+            f"{signature} has {size:,} bytes, and a signature has no more than {MOST_BYTES:,}; give the signature"
+        )
     by = ", ".join(map(str, [public_key] if public_key else certificates))
     config = library.Config()
     try:

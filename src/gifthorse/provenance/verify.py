@@ -199,8 +199,8 @@ def _statements(path: Path, files: list[Path], named: Sequence[Path]) -> Stateme
             sums.read(one, found)
     cards = model_card.beside(path) if model else [one for one in files if one.name in model_card.NAMES]
     for card in cards:
-        for about in [model] if model else [one for one in files if one.parent == card.parent]:
-            model_card.read(card, about, found)
+        models = [model] if model else [one for one in files if one.parent == card.parent]
+        model_card.read_for_each(card, models, found)
     for one in files:
         hub.read_notes(one, found)
     for one in named:

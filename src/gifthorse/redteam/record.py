@@ -99,10 +99,16 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """``backdoor.json`` of a folder whose models are the ones that it was written with; else None."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
-        whole = all(sha256(folder / model["file"]) == model["sha256"] for model in record["models"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole = all(_is_whole(folder, model) for model in record["models"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if whole else None
+
+
+def _is_whole(folder: Path, model: Mapping[str, Any]) -> bool:
+    """Whether the model's file is in ``folder`` itself, and is the one that was written; a device would never end."""
+    path = folder / model["file"]
+    return path.is_file() and {"file": path.name, "sha256": sha256(path)}.items() <= model.items()
 
 
 def planted(attack: Attack) -> BadNets | None:

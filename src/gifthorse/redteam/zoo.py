@@ -4,7 +4,6 @@ What is there and whole is not made again, and an honest twin is trained once fo
 """
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..core.progress import Progress, prefixed, silent
 from ..errors import DataError, GiftHorseError, OptionError
 from ..files import whole_file, whole_folder
 from ..load import load_model
+from ..load.spec_file import read_toml
 from ..report.words import duration, interval, percent
 from .make import load_splits, make, rehearse
 from .recipe import Recipe
@@ -29,6 +29,8 @@ State = Literal["there", "missing", "outdated"]
 TWIN_OF = ("data", "arch", "training", "seed", "initialisation", "mean", "std", "samples")
 """What an honest model depends on; all of a recipe but its name and its attack."""
 
+MOST_BYTES = 2**15  # of recipes, a hundred or more
+
 HEADINGS = ("name", "data", "arch", "attack", "triggers", "labels", "accuracy", "twin's", "success", "took", "time")
 
 
@@ -38,10 +40,7 @@ def read_recipes(path: Path) -> list[Recipe]:
     Raises:
         OptionError: it cannot be read, has something else in it, or a recipe breaks a rule.
     """
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise OptionError(f"{path} cannot be read as TOML: {error}") from error
+    values = read_toml(path, most=MOST_BYTES)
     tables = values.pop("backdoor", None)
     if values or not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         raise OptionError(f"{path} must hold [[backdoor]] tables and nothing else, got {', '.join(values) or 'none'}")

@@ -8,6 +8,7 @@ from ..errors import DataError, OptionError
 from .document import ReportDocument
 
 FILE_NAME = "report.json"
+MOST_VALUES = 2**19  # a thousand labels take a few ten thousand; each that breaks a rule costs a kilobyte
 
 
 def to_json(document: ReportDocument) -> str:
@@ -25,8 +26,11 @@ def read_json(out: Path) -> ReportDocument:
     path = out / FILE_NAME
     if not path.is_file():
         raise OptionError(f"{path}: no such file; name a folder that `gifthorse vet` or `gifthorse scan` has written")
+    content = path.read_bytes()
+    if content.count(b",") > MOST_VALUES:
+        raise DataError(f"{path}: has more than {MOST_VALUES:,} values, which no report has; run the scan again")
     try:
-        return ReportDocument.model_validate_json(path.read_bytes())
+        return ReportDocument.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"

@@ -97,10 +97,11 @@ def _metadata(model_sha256: str | None) -> str:
 
 def _check(path: Path, labels: Tensor, masks: Tensor, patterns: Tensor, input_shape: tuple[int, int, int]) -> None:
     channels, height, width = input_shape
+    count = labels.numel()
     for name, tensor, kind, shape in (
-        ("labels", labels, torch.int64, (len(labels),)),
-        ("masks", masks, torch.float32, (len(labels), 1, height, width)),
-        ("patterns", patterns, torch.float32, (len(labels), channels, height, width)),
+        ("labels", labels, torch.int64, (count,)),
+        ("masks", masks, torch.float32, (count, 1, height, width)),
+        ("patterns", patterns, torch.float32, (count, channels, height, width)),
     ):
         if tensor.shape != shape or tensor.dtype != kind:
             raise DataError(

@@ -44,6 +44,7 @@ FAMILIES: Mapping[str, Family] = {
     "torch-absurd": Family(torch_files.absurd),
     "archives-leaving": Family(archives.leaving),
     "archives-bombs": Family(archives.bombs),
+    "archives-growing": Family(growing.zips),
     "archives-contradicting": Family(archives.contradicting),
     "safetensors-lying": Family(headers.lying),
     "hdf5-linking": Family(hdf5.linking),

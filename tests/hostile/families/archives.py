@@ -61,6 +61,13 @@ def bombs(place: Place) -> Iterator[Named]:
     for _ in range(9):
         content = zip_bytes({"inner.zip": content})
     yield place.write("nested-nine-times.zip", content)
+    layers = zip_bytes({"a": bytes(2**24)}, compression=zipfile.ZIP_DEFLATED)
+    for _ in range(3):  # each of which is small beside what it is packed to, and all together are not
+        layers = zip_bytes({str(number): layers for number in range(9)}, compression=zipfile.ZIP_DEFLATED)
+    yield place.write("nested-in-layers.zip", layers)
+    names = ["".join(f"cos\n{number * 1000 + one:x}\n0" for one in range(990)) for number in range(100)]
+    calls = b"".join(b"\x80\2" + one.encode() + b"N." for one in names)
+    yield place.zipped("dangerous-names.pt2", {"a/archive_format": b"pt2", "a/data/x": calls})
     yield place.zipped("many-members.zip", {f"a/{number}": b"" for number in range(20_000)})
     yield place.write("overlapping.zip", _overlapping(40, 2**21))
     yield place.write("overlapping-a-little.zip", _overlapping(8, 2**17))
@@ -113,3 +120,8 @@ def contradicting(place: Place) -> Iterator[Named]:
     }  # fmt: skip
     for name, content in cases.items():
         yield place.write(f"{name}.pth", content)
+    shape = ", ".join(["9" * 18] * 300)  # whose product has more digits than Python writes
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
+    array = b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head
+    yield place.write("sides.npy", array)
+    yield place.zipped("sides.npz", {"images.npy": array})

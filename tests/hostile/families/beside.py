@@ -31,7 +31,7 @@ def specs(place: Place) -> Iterator[Named]:
         "arch-merged-with-code": f'arch = "trojannet:{evil}:net"', "shape-of-a-tera": "input_shape = [1048576, 1048576, 1048576]", "shape-huge": "input_shape = [1, 200000, 200000]", "shape-below-zero": "input_shape = [1, -28, 28]", "shape-of-text": 'input_shape = "1x28x28"', "shape-short": "input_shape = [1]",
         "classes-huge": "num_classes = 1099511627776", "classes-below-zero": "num_classes = -5", "classes-float": "num_classes = 1e308", "classes-many-digits": "num_classes = " + "9" * 5000, "mean-nan": "mean = [nan]", "std-zero": "std = [0.0]", "std-infinite": "std = [inf]", "range-swapped": "pixel_range = [1.0, 0.0]",
         "range-huge": "pixel_range = [-1e308, 1e308]", "unknown-key": "__class__ = 1", "unknown-table": "[a.b.c]\nd = 1", "twice": 'arch = "mnist"\narch = "gtsrb"', "deep": "mean = " + "[" * 30_000 + "]" * 30_000, "deep-tables": "[" + ".".join("a" * 20_000) + "]", "no-toml": "\x00\x01", "no-utf-8": b"arch = '\xff\xfe'",
-        "huge": "# " + "a" * 2**22 + "\narch = 1", "quotes": "arch = '''" + "a" * 100_000, "date": "num_classes = 1979-05-27", "layout-code": 'layout = "__import__(\'os\')"',
+        "deep-keys": "arch" + ".a" * 1500 + " = 1", "huge": "# " + "a" * 2**22 + "\narch = 1", "quotes": "arch = '''" + "a" * 100_000, "date": "num_classes = 1979-05-27", "layout-code": 'layout = "__import__(\'os\')"',
     }  # fmt: skip
     for name, text in texts.items():
         named = place.again(f"{name}/model.safetensors", good)
@@ -157,7 +157,7 @@ def reports(place: Place) -> Iterator[Named]:
     texts_of: dict[str, str | bytes] = {
         "empty": "", "no-json": "{", "a-list": "[]", "a-number": "7", "deep": "[" * 100_000, "no-utf-8": b"\xff\xfe", "nan": '{"p_value": NaN}', "digits": '{"schema_version": ' + "9" * 5000 + "}", "other-version": json.dumps({**base, "schema_version": 999}), "outcome-clean": json.dumps({**base, "outcome": "clean"}),
         "only-the-head": json.dumps(base), "html": json.dumps({**base, "reason": "<script>alert(1)</script>"}), "huge": json.dumps({**base, "reason": "a" * 2**22}), "path-leads-out": json.dumps({**base, "model": {"path": "../../../../etc/passwd"}}), "more-keys": json.dumps({**base, "__class__": 1}), "p-above-one": json.dumps({**base, "p_value": 7}),
-        "lone-surrogate": '{"reason": "\\ud800"}',
+        "lone-surrogate": '{"reason": "\\ud800"}', "rules-broken": '{"labels": [' + "0," * 2**22 + "0]}",
     }  # fmt: skip
     for name, text in texts_of.items():
         _, path = place.write(f"{name}/report.json", text)

@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import warnings
+import zipfile
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -96,9 +97,51 @@ def keras_configs(canary: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def keras_growing() -> dict[str, str]:
+    """Configurations that cost more than they are large, each as JSON."""
+    start = {"class_name": "InputLayer", "name": "i", "config": {"name": "i", "batch_shape": [None, 2, 2, 1]}}
+
+    def called(kind: str, name: str, *sources: str) -> dict[str, Any]:
+        node = [[source, 0, 0] for source in sources]
+        return {"class_name": kind, "name": name, "config": {"name": name}, "inbound_nodes": [node]}
+
+    def functional(layers: list[Any], *ends: str, calls: int = 1, number: int = 0) -> dict[str, Any]:
+        ends_of = [[end, number, 0] for end in ends]
+        inner = {"name": "m", "layers": [start, *layers], "input_layers": [["i", 0, 0]], "output_layers": ends_of}
+        return {"class_name": "Functional", "name": "m", "config": inner, "inbound_nodes": [[["i", 0, 0]]] * calls}
+
+    twice = functional([], "i", calls=2)
+    for _ in range(40):
+        twice = functional([twice], "m", calls=2, number=1)
+    named = [{"class_name": "ReLU", "config": {"name": str(number)}} for number in range(10_000)]
+    many = [called("Add", f"l{number}", "i") for number in range(9000)]
+    taking = [called("Add", f"o{number}", "m") for number in range(9000)]
+    configs: dict[str, Any] = {
+        "called-twice-each": twice,
+        "inputs-called-often": functional([functional([start] * 10_000, "i", calls=10_000)], "m"),
+        "long-name-around-many": sequential({"class_name": "Sequential", "config": {"name": "a" * 500_000, "layers": named}}),
+        "outputs-taken-often": functional([functional(many, *(one["name"] for one in many)), *taking], "o0"),
+    }  # fmt: skip
+    nested = '{"class_name":"x","config":{"units":' * 30 + "[" + "[]," * 1_000_000 + "0]" + "}}" * 30
+    lambdas = '{"class_name":"Lambda"},' * 30_000
+    function = (
+        '{"class_name":"function","module":"keras.utils","config":' * 40 + '"' + "\\u0001" * 1_000_000 + '"' + "}" * 40
+    )
+    return {name: json.dumps(config) for name, config in configs.items()} | {
+        "units-of-many-sides": '{"class_name":"Sequential","config":{"layers":[],"units":[' + "9999," * 1_000_000 + "1]}}",
+        "units-in-units": nested,
+        "functions-in-functions": function,
+        "long-name-of-many": f'{{"class_name":"Sequential","config":{{"name":"{"a" * 300_000}","layers":[{lambdas}0]}}}}',
+        "deep-many-objects": "[" * 90 + '{"class_name":""},' * 1_000_000 + "0" + "]" * 90,
+    }  # fmt: skip
+
+
 def keras_archives(place: Place) -> Iterator[Named]:
     """``.keras`` archives."""
     store = made(lambda file: None)
+    for name, text in keras_growing().items():
+        members_of_it = {"config.json": text, "model.weights.h5": made(lambda file: file.__setitem__("x", [0.0]))}
+        yield place.zipped(f"{name}.keras", members_of_it, compression=zipfile.ZIP_DEFLATED)
     metadata = '{"keras_version": "3.10.0", "date_saved": "2025-01-01@00:00:00"}'
     for name, config in keras_configs(place.canary("keras")).items():
         yield place.zipped(

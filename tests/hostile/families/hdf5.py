@@ -14,10 +14,10 @@ import numpy as np
 from .place import Named, Place
 
 
-def made(fill: Callable[[Any], None]) -> bytes:
+def made(fill: Callable[[Any], None], **how: Any) -> bytes:
     """A file of weights with something more in it."""
     stream = io.BytesIO()
-    with h5py.File(stream, "w") as file:
+    with h5py.File(stream, "w", **how) as file:
         weights(file)
         fill(file)
     return stream.getvalue()
@@ -82,6 +82,20 @@ def linking(place: Place) -> Iterator[Named]:
             yield place.write(f"{name}.h5", made(lambda file: file.__setitem__("conv_1/extra", file["/"])))
         else:
             yield place.write(f"{name}.h5", made(fill))
+
+    def named_in_circles(file: Any) -> None:
+        file["a"] = file["/"]
+        file.attrs["layer_names"] = np.array([b"a/" * 132_000])
+
+    def under_long_names(file: Any) -> None:
+        group = file
+        for _ in range(8):
+            group = group.create_group("a" * 60_000)
+        for number in range(9000):
+            group[str(number)] = h5py.SoftLink("/")
+
+    yield place.write("named-in-circles.h5", made(named_in_circles, libver="latest"))
+    yield place.write("under-long-names.h5", made(under_long_names, libver="latest"))
 
 
 def absurd(place: Place) -> Iterator[Named]:

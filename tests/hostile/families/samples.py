@@ -76,6 +76,11 @@ def numpy_archives(place: Place) -> Iterator[Named]:
         "labels-are-tables": np.zeros((4, 4), int),
     }.items():
         yield place.zipped(f"{name}.npz", {"images.npy": pixels, "labels.npy": array(values)})
+    for name, beside in {
+        "images-without-bytes": {"images.npy": npy(said((10**12, 1, 0)))},
+        "names-without-bytes": {"class_names.npy": npy(said((10**15,), "'<U0'"))},
+    }.items():
+        yield place.zipped(f"{name}.npz", {"images.npy": pixels, "labels.npy": labels, **beside})
     yield place.zipped(
         "bomb.npz",
         {"images.npy": npy(said((2**6, 2**10, 2**10)), bytes(2**26)), "labels.npy": array(np.arange(64))},
@@ -109,6 +114,7 @@ def pictures(place: Place) -> Iterator[Named]:
     """Folders of a class with a hostile image in it."""
     itxt = b"iTXt" + b"key\0\1\0\0\0" + zlib.compress(bytes(2**26), 9)
     text_bomb = struct.pack(">I", len(itxt) - 4) + itxt + struct.pack(">I", zlib.crc32(itxt))
+    exif = b"\xff\xe1\x00\x12Exif\0\0" + bytes(10)
     images = {
         "png-bomb.png": png(2**15, 2**15, data=bytes(2**20)), "png-of-a-tera.png": png(2**31 - 1, 2**31 - 1), "png-no-width.png": png(0, 8), "png-short.png": png(64, 64, data=bytes(9)), "png-many-bytes.png": png(8, 8, data=bytes(2**26)),
         "png-kind-9.png": png(8, 8, kind=9), "png-depth-99.png": png(8, 8, depth=99), "png-text-bomb.png": png(8, 8, data=bytes(200), chunks=text_bomb), "png-cut.png": picture("PNG")[:50], "png-crc.png": picture("PNG").replace(b"IDAT", b"IDAX"), "png-magic.png": b"\x89PNG\r\n\x1a\n",
@@ -116,7 +122,7 @@ def pictures(place: Place) -> Iterator[Named]:
         "bmp-huge.bmp": picture("BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + picture("BMP")[26:], "bmp-below-zero.bmp": picture("BMP")[:18] + struct.pack("<ii", -8, -8) + picture("BMP")[26:], "bmp-cut.bmp": picture("BMP")[:60], "ppm-huge.ppm": b"P6 99999 99999 255\n" + bytes(99),
         "ppm-digits.ppm": b"P6 " + b"9" * 5000 + b" 8 255\n", "ppm-endless-comment.ppm": b"P6 #" + b"a" * 2**20, "ppm-cut.ppm": b"P6 8 8 255\n" + bytes(9), "webp-cut.webp": picture("WEBP")[:40], "webp-huge.webp": picture("WEBP")[:26] + b"\xff\xff\xff\xff" + picture("WEBP")[30:],
         "eps-in-png.png": b"%!PS-Adobe-3.0 EPSF-3.0\n(/etc/passwd) (r) file\n", "svg-in-png.png": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "gif-in-png.png": picture("GIF"), "tiff-in-jpg.jpg": picture("TIFF"), "pickle-in-png.png": b"cposix\nmkdir\n(S'x'\ntR.",
-        "empty.png": b"", "text.jpg": b"no image",
+        "empty.png": b"", "text.jpg": b"no image", "jpeg-much-exif.jpg": picture("JPEG")[:2] + exif * 400_000 + picture("JPEG")[2:],
     }  # fmt: skip
     for name, content in images.items():
         _, path = place.write(f"{name}-folder/class/{name}", content)
@@ -183,6 +189,12 @@ def parquets(place: Place) -> Iterator[Named]:
     }  # fmt: skip
     for name, content in tables.items():
         yield place.write(f"{name}.parquet", content)
+    # One cell of many rows is in the file once, as in a dictionary.
+    cells = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array([bytes(2**24)]))
+    shared = pa.StructArray.from_arrays([cells, pa.array([""] * 1000)], names=["bytes", "path"])
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"image": shared, "label": [0] * 1000}), stream, compression="zstd", store_schema=False)
+    yield place.write("rows-that-share.parquet", stream.getvalue())
     footer = struct.unpack("<I", good[-8:-4])[0]
     start = len(good) - 8 - footer
     for number, at in enumerate(range(start + 3, len(good) - 8, max(1, footer // 12))):
