@@ -65,6 +65,12 @@ def test_without_the_columns(write):
         load_parquet(write(label="digit"))
 
 
+def test_a_column_that_is_there_twice(tmp_path):
+    pq.write_table(pa.Table.from_arrays([pa.array([0])] * 3, ["image", "label", "label"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="but has image, label, label; rename"):
+        load_parquet(tmp_path / "a.parquet")
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [(("x", "y", "x", "y"), "whole numbers, but is string"), ((0, None, 1, 1), "empty in 1 rows")],

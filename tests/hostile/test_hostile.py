@@ -15,7 +15,9 @@ BATCHES = {
     "containers": [name for name in FAMILIES if name.startswith(("archives", "safetensors", "hdf5", "keras"))],
     "others": [
         "onnx",
+        "onnx-growing",
         "caffe",
+        "caffe-growing",
         "npz",
         "pictures",
         "sounds",

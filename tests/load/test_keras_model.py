@@ -350,6 +350,33 @@ def test_models_that_call_each_other_without_end(tmp_path, good, unseen):
         load_model(edited(good, tmp_path, edit))
 
 
+def test_a_layer_of_many_values_that_is_called_often(tmp_path, good, unseen):
+    def edit(whole, layers):
+        start = {"class_name": "InputLayer", "config": {"name": "i", "batch_input_shape": [None, 6, 6, 3]}}
+        ends = {"input_layers": [["i", 0, 0]], "output_layers": [["m", 0, 0]]}
+        most = {"class_name": "Maximum", "config": {"name": "m"}, "inbound_nodes": [[["i", 0, 0]] * 1000]}
+        inner = {"class_name": "Functional", "config": {"name": "m", "layers": [start, most], **ends}}
+        inner["inbound_nodes"] = [[["i", 0, 0]]] * 1000
+        return json.dumps({"class_name": "Functional", "config": {"name": "f", "layers": [start, inner], **ends}})
+
+    with pytest.raises(ModelFileError, match="or given more values"):
+        load_model(edited(good, tmp_path, edit))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [([f"{chr(33 + n // 14)}{chr(33 + n % 14)}" for n in range(150)], "are called like"), (["a" * 1001], "or longer")],
+)
+def test_names_that_no_module_can_have(tmp_path, good, unseen, names, said):
+    def edit(whole, layers):
+        whole["config"]["layers"] = [whole["config"]["layers"][0]]
+        whole["config"]["layers"] += [{"class_name": "PReLU", "config": {"name": name}} for name in names]
+
+    with pytest.raises(ModelFileError, match=said) as caught:
+        load_model(edited(good, tmp_path, edit))
+    assert "edited.keras" in str(caught.value)
+
+
 def leaves(value, path=()):
     """Where every value in a configuration is."""
     yield path

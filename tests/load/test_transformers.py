@@ -236,6 +236,13 @@ def test_a_preprocessor_that_breaks_a_rule_is_named(own):
         load_model(own)
 
 
+@pytest.mark.parametrize("factor", ['"a"', "NaN", "1e999", "[1]"])
+def test_a_preprocessor_that_cannot_be_computed_with(own, factor):
+    (own / "preprocessor_config.json").write_text(f'{{"rescale_factor": {factor}}}')
+    with pytest.raises(ModelFileError, match=r"preprocessor_config\.json: the configuration is damaged"):
+        load_model(own)
+
+
 # -- hostile and broken ones -----------------------------------------------------------------------------------------
 
 
@@ -276,6 +283,19 @@ def test_what_is_refused_and_soon(own, values, kind, message):
     with pytest.raises(kind, match=message):
         load_model(own)
     assert time.monotonic() - started < 20
+
+
+def test_a_levit_of_patches_without_an_end(own):
+    (own / "config.json").write_text(json.dumps({"model_type": "levit", "image_size": 1600}))
+    with pytest.raises(ModelFileError, match="1,500,000,000 pairs of patches"):
+        load_model(own)
+
+
+@pytest.mark.parametrize("name", ["²", "9" * 5000])
+def test_names_that_the_library_cannot_read(own, name):
+    save_file({name: torch.ones(1), "a.b": torch.ones(1)}, own / "model.safetensors")
+    with pytest.raises(ModelFileError, match="list of the weights' names is damaged"):
+        load_model(own)
 
 
 def test_an_attention_that_would_be_fetched_is_not(own):
@@ -326,6 +346,7 @@ def test_weights_that_are_missing_or_false(own, tmp_path):
         ({"a": "../secret.safetensors"}, UnsafeFileError, "leads to"),
         ({"a": "/etc/passwd"}, UnsafeFileError, "leads to"),
         ({"a": 3}, UnsafeFileError, "leads to"),
+        ({"a": "a" * 300 + ".safetensors"}, UnsafeFileError, "leads to"),
         ({"a": "part.safetensors"}, ModelFileError, "names part.safetensors, which is not there"),
         ({}, ModelFileError, "no weight_map"),
     ):

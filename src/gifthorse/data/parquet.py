@@ -44,10 +44,10 @@ def choose_columns(names: Sequence[str], *, source: str) -> tuple[str, str]:
     """The column of images, or else of sound, and that of labels among ``names``.
 
     Raises:
-        DataError: one is missing.
+        DataError: one is missing, or there twice.
     """
-    samples = [name for name in (*IMAGE_COLUMNS, *AUDIO_COLUMNS) if name in names]
-    labels = [name for name in LABEL_COLUMNS if name in names]
+    samples = [name for name in (*IMAGE_COLUMNS, *AUDIO_COLUMNS) if names.count(name) == 1]
+    labels = [name for name in LABEL_COLUMNS if names.count(name) == 1]
     if not samples or not labels:
         raise DataError(
             f"{source}: needs a column of images ({' or '.join(IMAGE_COLUMNS)}) or of sound "

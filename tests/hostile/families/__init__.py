@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from . import archives, beside, graphs, growing, hdf5, headers, pickles, samples, torch_files
+from . import archives, beside, graphs, growing, growing_graphs, hdf5, headers, pickles, samples, torch_files
 from .place import Named, Place
 
 Opens = Literal["model", "data", "guard", "report"]
@@ -56,6 +56,9 @@ FAMILIES: Mapping[str, Family] = {
     "exported": Family(graphs.exported),
     "onnx": Family(graphs.onnx_models),
     "caffe": Family(graphs.caffe),
+    "safetensors-growing": Family(growing_graphs.weights),
+    "onnx-growing": Family(growing_graphs.onnx),
+    "caffe-growing": Family(growing_graphs.caffe),
     "npz": Family(samples.numpy_archives, opens="data"),
     "pictures": Family(samples.pictures, opens="data", looked="{}/class"),
     "sounds": Family(samples.sounds, opens="data", looked="{}/class"),
