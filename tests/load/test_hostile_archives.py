@@ -280,6 +280,23 @@ def test_torchscript_that_cannot_be_computed(tmp_path):
         load_model(tmp_path / "a.ts", input_shape=(1, 8, 8))
 
 
+class Wide(nn.Module):
+    """Makes more numbers than there is memory for, out of the size of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x.mean([2, 3])) + 0 * torch.ones([x.size(2) * 100000000000]).sum()
+
+
+def test_numbers_that_are_asked_for_without_an_end(tmp_path):
+    torch.jit.script(Wide()).save(tmp_path / "a.ts")
+    with pytest.raises(UnsupportedModelError, match=r"makes 800,000,000,000 numbers in one step \(aten.ones"):
+        load_model(tmp_path / "a.ts", input_shape=(1, 8, 8))
+
+
 @pytest.mark.parametrize(
     ("operator", "one", "other", "error"),
     [

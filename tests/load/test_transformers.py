@@ -286,7 +286,8 @@ def test_what_is_refused_and_soon(own, values, kind, message):
 
 
 def test_a_levit_of_patches_without_an_end(own):
-    (own / "config.json").write_text(json.dumps({"model_type": "levit", "image_size": 1600}))
+    config = {"model_type": "levit", "architectures": ["LevitForImageClassification"], "image_size": 1600}
+    (own / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelFileError, match="1,500,000,000 pairs of patches"):
         load_model(own)
 

@@ -20,6 +20,9 @@ PLAIN_NAME: Final = re.compile(r"[0-9A-Za-z_]+(\.[0-9A-Za-z_]+)*")
 """Torch writes the names of modules into code where it traces a network, so that others could become code."""
 MOST_DEEP: Final = 100
 """Parts in parts."""
+MOST_NUMBERS: Final = 2**26
+"""Of one value, for each image; a few bytes can ask for any number."""
+FEWEST: Final = 3  # images that there is room for
 IN_TRAINING: Final = ("training", "train", "use_input_stats")
 
 
@@ -74,6 +77,7 @@ class Rebuilt(nn.Module):
             )
         self._beside = constants.keys() - weights.keys()
         self._last_uses = _last_uses(graph.block)
+        self._measured: set[torch.Size] = set()
         fill(self, weights, by_order=False, path=path, arch="its own graph")
         self.eval()
 
@@ -81,6 +85,7 @@ class Rebuilt(nn.Module):
         """What the graph gives for ``images``."""
         values: dict[str, Any] = {self.graph.input: images}
         output: Tensor = self.run(self.graph.block, values, images)[0]
+        self._measured.add(images.shape)
         return output
 
     def run(self, block: Block, values: dict[str, Any], images: Tensor) -> list[Any]:
@@ -119,12 +124,17 @@ class Rebuilt(nn.Module):
                 values.update(zip(outputs, arguments["0"], strict=True))
                 return
             else:
-                given = apply(node.operator, arguments, images)
+                given = self._applied(node.operator, arguments, images)
         _store(outputs, given, values)
         if is_in_place(node.operator):
             changed = next(iter(node.inputs.values()))
             if isinstance(changed, Value):
                 values[changed.name] = given
+
+    def _applied(self, operator: str, arguments: Mapping[str, Any], images: Tensor) -> Any:  # noqa: ANN401
+        if images.shape not in self._measured:
+            _check_room(operator, arguments, images)
+        return apply(operator, arguments, images)
 
     def resolved(self, value: Any, values: Mapping[str, Any], images: Tensor) -> Any:  # noqa: ANN401
         """An input of a node as an operator is given it."""
@@ -145,6 +155,25 @@ class Rebuilt(nn.Module):
         *above, last = name.split(".")
         found: Tensor = getattr(self.get_submodule(".".join(above)), last)
         return found
+
+
+def _check_room(operator: str, arguments: Mapping[str, Any], images: Tensor) -> None:
+    """Make sure, before an operator is run, that it does not make far more numbers than a classifier does."""
+
+    def without_numbers(value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, list | tuple):
+            return type(value)(without_numbers(one) for one in value)
+        return value.to("meta") if isinstance(value, Tensor) else value
+
+    try:
+        with torch.no_grad():
+            made = apply(operator, {key: without_numbers(one) for key, one in arguments.items()}, images.to("meta"))
+    except RuntimeError:  # its size depends on the numbers, of which there are no more then
+        return
+    if isinstance(made, Tensor) and made.numel() > MOST_NUMBERS * max(len(images), FEWEST):
+        raise UnsupportedModelError(
+            f"the network makes {made.numel():,} numbers in one step ({operator}), more than any classifier needs"
+        )
 
 
 def _store(outputs: tuple[Any, ...], given: Any, values: dict[str, Any]) -> None:  # noqa: ANN401

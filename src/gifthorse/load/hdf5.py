@@ -13,11 +13,11 @@ from typing import Any
 
 from ..errors import ModelFileError, OptionError, UnsafeFileError
 from ..provenance import hdf5_trial
+from ..provenance.hdf5 import LONGEST_PATH, MOST_OBJECTS
 from .interface import reading
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MOST_BYTES = 2**30
-MOST_OBJECTS = 100_000
 
 
 @contextmanager
@@ -54,11 +54,17 @@ def h5py_module() -> ModuleType:
 
 def _refuse_other_files(h5py: ModuleType, file: Any, path: Path) -> None:  # noqa: ANN401 - h5py is not typed
     """Check every link and every data set in the file, without following one out of it."""
-    waiting, seen, total = [(file, "")], set(), 0
+    waiting, seen, total, links = [(file, "")], set(), 0, 0
     while waiting:
         group, place = waiting.pop()
         for key in group:
             where = f"{place}/{key}"
+            links += 1  # of which many may lead to one object
+            if links > MOST_OBJECTS or len(where) > LONGEST_PATH:
+                raise ModelFileError(
+                    f"{path} holds more than {MOST_OBJECTS:,} objects, or names of more than {LONGEST_PATH:,} letters "
+                    "together; this is no file of weights"
+                )
             link = group.get(key, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 target = getattr(link, "filename", None)
@@ -72,8 +78,6 @@ def _refuse_other_files(h5py: ModuleType, file: Any, path: Path) -> None:  # noq
             if address in seen:
                 continue
             seen.add(address)
-            if len(seen) > MOST_OBJECTS:
-                raise ModelFileError(f"{path} holds more than {MOST_OBJECTS:,} objects; this is no file of weights")
             if isinstance(node, h5py.Group):
                 waiting.append((node, where))
             elif isinstance(node, h5py.Dataset):

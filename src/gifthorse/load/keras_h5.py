@@ -122,7 +122,7 @@ def _places(file: Any, path: Path) -> dict[str, str]:  # noqa: ANN401
 
 
 def _keras_2(root: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    for layer in map(_text, root.attrs["layer_names"]):
+    for layer in dict.fromkeys(map(_text, root.attrs["layer_names"])):  # a name twice is the same layer
         for weight in map(_text, root[layer].attrs["weight_names"]):
             kind = weight.rpartition("/")[2].partition(":")[0]
             yield f"{layer}.{KINDS.get(kind, kind)}", f"{root.name.rstrip('/')}/{layer}/{weight}"

@@ -151,7 +151,7 @@ def parsed(text: str | bytes, kinds: Mapping[str, Mapping[str, tuple[Check, Any]
         config = json.loads(text)
         _refuse_code(config, path)
         return _Parser(kinds, str(path)).model(config, "", 0)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else f"{type(error).__name__}: {error}"
         raise ModelFileError(f"{path}: the configuration of the model makes no sense ({said[:200]})") from error
 
