@@ -303,3 +303,14 @@ def test_a_checkpoint_that_is_too_large_is_not_read_for_its_numbers(tmp_path, mo
 def test_code_that_is_named_often_is_told_once(tmp_path):
     (tmp_path / "config.json").write_text("[" + '{"auto_map": 0},' * 50 + "0]")
     assert len(look_into(tmp_path / "config.json").findings) == 1
+
+
+def test_a_checkpoint_that_is_packed_by_bzip2_is_not_unpacked(tmp_path, monkeypatch):
+    """Whatever size was stated, all of it would be."""
+    torch.save({"w": torch.zeros(2)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as old, zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_BZIP2) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    monkeypatch.setattr(zipfile, "_get_decompressor", lambda kind: pytest.fail(f"unpacked by {kind}"))
+    look = look_into(tmp_path / "b.pth")
+    assert {one.rule for one in look.findings} == {"GH115", "GH116"}

@@ -219,7 +219,7 @@ def _numbers(archive: zipfile.ZipFile, look: Look) -> None:
     if archive.getinfo(name).file_size > MOST_MEMBER:  # which was said where the members were looked at
         return
     try:
-        storages: dict[str, Storage] = declared(io.BytesIO(archive.read(name)))
+        storages: dict[str, Storage] = declared(io.BytesIO(zips.content(archive, archive.getinfo(name))))
     except Unlike as error:
         look.find("GH115", str(error), name)
         return

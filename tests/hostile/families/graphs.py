@@ -400,7 +400,7 @@ def onnx_models(place: Place) -> Iterator[Named]:
     content = model(gemm, [good]).SerializeToString()
     nested = b""
     for _ in range(3000):
-        nested = b"\x3a" + _varint(len(nested)) + nested
+        nested = b"\x3a" + varint(len(nested)) + nested
     broken = {"cut": content[: len(content) // 2], "empty-fields": b"\x08\x07" + b"\x12\x00" * 5000, "length-huge": b"\x08\x07\x12\xff\xff\xff\xff\x7f", "nested": b"\x08\x07\x12\x00" + nested, "nothing": b"", "letters": b"x" * 100, "varint-endless": b"\x08" + b"\xff" * 100}  # fmt: skip
     for name, one in broken.items():
         yield place.write(f"{name}.onnx", one)
@@ -409,7 +409,8 @@ def onnx_models(place: Place) -> Iterator[Named]:
     yield name, path
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A number as Protocol Buffers write it."""
     out = b""
     while value > 127:
         out += bytes([value & 127 | 128])
@@ -421,10 +422,10 @@ def caffe(place: Place) -> Iterator[Named]:
     """Caffe models and the text beside them."""
 
     def field(number: int, content: bytes) -> bytes:
-        return _varint(number << 3 | 2) + _varint(len(content)) + content
+        return varint(number << 3 | 2) + varint(len(content)) + content
 
     def blob(*dims: int, numbers: bytes = b"") -> bytes:
-        shape = field(1, b"".join(_varint(one & (2**64 - 1)) for one in dims))
+        shape = field(1, b"".join(varint(one & (2**64 - 1)) for one in dims))
         return field(7, field(7, shape) + field(5, numbers))
 
     def layer_of(*blobs: bytes, kind: bytes = b"InnerProduct", name: bytes = b"ip") -> bytes:

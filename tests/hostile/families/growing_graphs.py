@@ -8,6 +8,7 @@ from typing import Any
 
 from onnx import TensorProto, helper
 
+from .graphs import varint
 from .place import Named, Place, safetensors_bytes
 
 INT, FLOAT = TensorProto.INT64, TensorProto.FLOAT
@@ -91,18 +92,10 @@ def onnx(place: Place) -> Iterator[Named]:
         yield place.write(f"{name}.onnx", content)
 
 
-def _varint(value: int) -> bytes:
-    out = b""
-    while value > 127:
-        out += bytes([value & 127 | 128])
-        value >>= 7
-    return out + bytes([value])
-
-
 def _field(number: int, value: int | bytes) -> bytes:
     if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def _layer(name: str, kind: str, bottoms: Sequence[str], tops: Sequence[str], *more: bytes) -> bytes:
@@ -137,7 +130,7 @@ def caffe(place: Place) -> Iterator[Named]:
     crop = _field(100, _field(3, 8))
     names = [f"b{n}" for n in range(beside)]
     models = {
-        "blob-of-many-dimensions": _field(100, _field(1, b"a") + _field(7, _field(7, _field(1, _varint(2**31 - 1) * 600)) + b"\x2d" + bytes(4))),
+        "blob-of-many-dimensions": _field(100, _field(1, b"a") + _field(7, _field(7, _field(1, varint(2**31 - 1) * 600)) + b"\x2d" + bytes(4))),
         "many-blocks": _field(3, b"v0") + residual + _layer("w", "InnerProduct", [f"v{blocks}"], ["ip"], _blob(1)),
         "many-branches": _field(3, b"x") + b"".join(_layer(one, "InnerProduct", ["x"], [one]) for one in names) + _layer("c", "Concat", names, ["c"]),
         "many-layers-of-data": weighted + b"".join(_layer("d", "Data", [], ["x"], crop) + _layer("c", "Convolution", ["x"], ["y"]) for _ in range(9_000)),
