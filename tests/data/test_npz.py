@@ -169,3 +169,16 @@ def test_a_member_that_is_no_array(tmp_path):
         archive.writestr("labels.npy", b"nothing")
     with pytest.raises(DataError, match=r"a\.npz: images is not an array; save it again"):
         load_npz(tmp_path / "a.npz")
+
+
+def test_members_that_are_unpacked_whole_are_not_read(tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", images=PIXELS, labels=LABELS)
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz") as old,
+        zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_BZIP2) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    monkeypatch.setattr(zipfile, "_get_decompressor", lambda kind: pytest.fail(f"unpacked by {kind}"))
+    with pytest.raises(DataError, match="packed as NumPy never does"):
+        load_npz(tmp_path / "b.npz")

@@ -23,6 +23,7 @@ MAGIC = b"\x93NUMPY"
 MOST_BYTES = 2**31
 MOST_HEAD = 10_000  # of an array, which NumPy parses as Python
 MOST_ENTRIES = {"labels": 2**26, "class_names": 2**20}  # which become larger: 64-bit numbers, Python's strings
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; of others, zipfile unpacks more than is stated
 AT_ONCE = 2**24  # floats that are rounded together
 
 # What NumPy and zipfile are known to raise on damaged files.
@@ -93,6 +94,8 @@ def _refuse_absurd(archive: Any, path: Path) -> None:  # noqa: ANN401 - NumPy's 
     if unpacked > max(MOST_BYTES, path.stat().st_size):
         raise DataError(f"{path}: unpacks to {unpacked:,} bytes, at most {MOST_BYTES:,} are read; give fewer samples")
     for entry in entries:
+        if entry.compress_type not in PACKINGS:
+            raise DataError(f"{path}: {entry.filename} is packed as NumPy never does; save it again with numpy.savez")
         with archive.zip.open(entry) as file:
             if file.read(len(MAGIC)) != MAGIC:
                 continue  # and NumPy makes no array of it
