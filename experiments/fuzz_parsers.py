@@ -22,6 +22,7 @@ import tarfile
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import import_module
@@ -168,6 +169,7 @@ def write(rows: Mapping[str, dict[str, Any]]) -> None:
 def _what(said: str) -> str:
     """The line that tells what a finding is."""
     for pattern in (
+        r"(?<== Uncaught Python exception: ===\n).*$",
         r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Warning|Panic\w*)\b.*$",
         r"ERROR: libFuzzer: .*$",
         r"^.*(?:Error|error).*$",
@@ -197,7 +199,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [f"{row['inputs']:,}", str(len(row["findings"])), row["parser"]]
         lines.append(f"| {' | '.join([what, *cells])} |")
     minutes, runs = sum(row["seconds"] for row in rows) / 60, sum(row["runs"] for row in rows)
-    findings = [f"- {row['name']}: `{one}`" for row in rows for one in row["findings"]]
+    findings = [
+        f"- {row['name']}: `{one}`" + (f", {count} inputs" if count > 1 else "")
+        for row in rows
+        for one, count in Counter(row["findings"]).items()
+    ]
     left = [name for name in TARGETS if name not in {row["name"] for row in rows}]
     told = "What was found, and is mended; `tests/hostile/test_findings.py` has inputs of these kinds:"
     lines += [

@@ -14,6 +14,12 @@ from gifthorse.provenance.content import look_into
 FINDINGS = {
     # A layer of Caffe whose type is a packed field without values: IndexError.
     "model-file": [b"\x12\x00" * 8 + b"\x12\x02*\x00" + b"\x12\x00" * 8],
+    # A layer of Keras that is called with nothing: StopIteration.
+    "keras-model": [
+        b'{"class_name": "Functional", "config": {"layers": [{"class_name": "Dense", "config": {"name": "x"}}'
+        b', {"class_name": "Dense", "config": {"name": "y", "units": 3}, "inbound_nodes": [{"args": [], "kwargs": {}}]}'
+        b'], "input_layers": [["in", 0, 0]], "output_layers": [["x", 0, 0]]}}'
+    ],
     "tensor-head": [b"\x07\0\0\0\0\0\0\0" + b'{"a":5}'],
     # A member of a zip archive without a name: IndexError in zipfile.
     "any-file": [

@@ -51,6 +51,8 @@ def test_a_flaw_would_be_seen(monkeypatch):
 
 def test_what_a_finding_is_told_by():
     assert fuzz_parsers._what("x\nKeyError: 'a'\n  File\n==1== ERROR: libFuzzer: fuzz target exited") == "KeyError: 'a'"
+    stop = "x\n === Uncaught Python exception: ===\nStopIteration: <EMPTY MESSAGE>\nTraceback: 'a KeyError'\n"
+    assert fuzz_parsers._what(stop) == "StopIteration: <EMPTY MESSAGE>"
     assert fuzz_parsers._what("==1== ERROR: libFuzzer: out-of-memory (used: 4100Mb)").startswith(
         "ERROR: libFuzzer: out-of"
     )

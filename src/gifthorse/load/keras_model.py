@@ -285,8 +285,10 @@ class _Parser:
                     ordered.append(call)
                     ready.append((call.name, call.number))
         if len(ordered) != len(waiting):
-            stuck = next(call.name for call in waiting if missing[id(call)])
-            raise ModelFileError(f"{self.path}: the layer {stuck!r} is given what no layer before it gives")
+            done = {id(call) for call in ordered}
+            stuck = next(call for call in waiting if id(call) not in done)
+            what = "what no layer before it gives" if stuck.given else "nothing"
+            raise ModelFileError(f"{self.path}: the layer {stuck.name!r} is given {what}")
         return tuple(ordered)
 
     def _given(self, node: Any, name: str, part: "Layer | Model") -> tuple[Place | float, ...]:  # noqa: ANN401
