@@ -138,6 +138,24 @@ def transformer():
     return drawn(keras.Model(images, L.Dense(10)(x)))
 
 
+def augmented():
+    """What Keras' tutorials put in front: augmentation in a model of its own, then images are resized and rescaled."""
+    flips = [L.RandomFlip("horizontal"), L.RandomRotation(0.1), L.RandomZoom(0.2), L.RandomHue(0.1), L.RandAugment()]
+    layers = [
+        keras.Input((None, None, 3)),
+        keras.Sequential(flips, name="augmentation"),
+        L.Resizing(24, 18),
+        L.RandomContrast(0.2),
+        L.Rescaling(1 / 255),
+        L.Conv2D(8, 3, activation="relu"),
+        L.Resizing(9, 20, interpolation="nearest"),
+        L.MaxPooling2D(),
+        L.Flatten(),
+        L.Dense(5),
+    ]
+    return drawn(keras.Sequential(layers))
+
+
 def plain(network, input_shape, convolutions, *, channels_first=False):
     """A ``Sequential`` with the weights of a torch network: its convolutions, their padding, whether pooling follows.
 

@@ -34,9 +34,11 @@ STATES_AFTER = (random.getstate(), np.random.get_state()[1].tolist(), torch.rand
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # within Keras
 
-SIZES = {"mobilenet": (3, 32, 32)}
+SIZES = {"mobilenet": (3, 32, 32), "augmented": (3, 30, 31)}
 """Where a model does not state its own."""
-MODELS = ("every_layer", "channels_first", "resnet", "mobilenet", "transformer")
+MODELS = ("every_layer", "channels_first", "resnet", "mobilenet", "transformer", "augmented")
+BYTES = ("mobilenet", "augmented")
+"""Those that are given pixels from 0 to 255."""
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -52,7 +54,7 @@ def apart(one, other):
 
 def opened(model, path):
     """What Keras makes of a file. It cannot open its own HDF5 files with single operations, but reads their weights."""
-    operations = any(not isinstance(one, models.L.Layer) for one in model.operations)
+    operations = any(not isinstance(one, models.L.Layer) for one in getattr(model, "operations", ()))
     if path.suffix == ".keras" or not operations:
         return models.keras.saving.load_model(path, compile=False, safe_mode=True)
     again = models.keras.models.clone_model(model)
@@ -68,7 +70,7 @@ def test_the_network_answers_as_keras_does(tmp_path, made, suffix):
     loaded = load_model(path, **({"input_shape": SIZES[name]} if name in SIZES else {}))
     assert (loaded.origin.format, loaded.origin.arch) == ("keras" if suffix == ".keras" else "keras-h5", "its own")
     assert loaded.spec.layout == ("nchw" if name == "channels_first" else "nhwc")
-    assert loaded.spec.pixel_range == ((0, 255) if name == "mobilenet" else (0, 1))  # as its Rescaling tells
+    assert loaded.spec.pixel_range == ((0, 255) if name in BYTES else (0, 1))  # as its Rescaling tells
     pixels = torch.rand(3, *loaded.spec.input_shape, generator=torch.Generator().manual_seed(0))
     inputs = (pixels if loaded.spec.layout == "nchw" else pixels.permute(0, 2, 3, 1)).requires_grad_()
     theirs = model(inputs, training=False)
@@ -97,6 +99,7 @@ def test_the_network_answers_as_keras_does(tmp_path, made, suffix):
     assert apart(again(inputs, training=False), changed) < 1e-4
     assert apart(changed, ours) > 1e-3
     reloaded = load_model(tmp_path / f"out{suffix}")
+    assert reloaded.spec == loaded.spec
     assert torch.equal(reloaded.predict(pixels), loaded.predict(pixels))
     check_conversion(
         reloaded, Samples((pixels * 255).to(torch.uint8), torch.zeros(3, dtype=torch.int64), source="test")
@@ -317,6 +320,11 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wEAAA=="}}
         (added("ZeroPadding2D", padding=10**6), ModelFileError, "at most"),
         (added("ZeroPadding2D", padding=-3), ModelFileError, "from 0 to"),
         (added("UpSampling2D", size=10**5), ModelFileError, "at most"),
+        (added("Resizing", height=10**5, width=10**5), ModelFileError, "at most"),
+        (added("Resizing", height=4, width=4, interpolation="bicubic"), ModelFileError, "none of bilinear, nearest"),
+        (added("Resizing", height=4, width=4, antialias=True), UnsupportedModelError, "the option antialias"),
+        (added("RandomCrop", height=4, width=4), UnsupportedModelError, "a layer that is not read here"),
+        (added("RandomFlip", spell=1), UnsupportedModelError, "the option spell"),
         (added("Reshape", target_shape=[-1, -1]), ModelFileError, "cannot be computed"),
         (added("Rescaling", scale=float("nan")), ModelFileError, "not a finite number"),
         (lambda whole, layers: "[" * 100_000, ModelFileError, "makes no sense"),

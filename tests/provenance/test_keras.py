@@ -2,12 +2,16 @@
 
 import json
 import zipfile
+from importlib.util import find_spec
 
 import h5py
 import numpy as np
 import pytest
 
+from gifthorse.load.keras_runtime import keras_module
 from gifthorse.provenance.content import look_into
+from gifthorse.provenance.graph import look_at_graph
+from gifthorse.provenance.keras_config import CODE, LAYERS, graph_of
 
 
 def layer(kind, name, sources=(), **config):
@@ -191,3 +195,20 @@ def test_names_are_data(tmp_path):
     name = "<script>\0{0}[x](y)\n"
     look = look_into(h5(tmp_path / "a.h5", model(layer("InputLayer", "image"), layer("Own", name, ["image"]))))
     assert any(name in one.place for one in look.findings)
+
+
+@pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
+def test_every_layer_of_keras_is_known():
+    keras = keras_module()
+    layers = {
+        one.__name__ for one in vars(keras.layers).values() if isinstance(one, type) and issubclass(one, keras.Layer)
+    }
+    assert layers - LAYERS == {"Layer", "Wrapper", *CODE} & layers
+
+
+def test_augmentation_hands_images_on():
+    layers = [layer("InputLayer", "image"), layer("RandomFlip", "flip", ["image"], mode="horizontal")]
+    layers += [layer("Conv2D", "conv", ["flip"]), layer("Flatten", "flat", ["conv"]), layer("Dense", "out", ["flat"])]
+    graph = graph_of(model(*layers))
+    assert graph.nodes[0].operator == "Identity"
+    assert look_at_graph(graph, file="model.h5") == []

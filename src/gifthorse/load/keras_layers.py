@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import ModelFileError, UnsupportedModelError
+from ..provenance.keras_config import AUGMENTING
 from .keras_model import Layer
 from .keras_options import (
     Check,
@@ -294,6 +295,10 @@ def _enlarged(value: Tensor, *, factors: tuple[int, int], mode: str) -> Tensor:
     return functional.interpolate(value, sizes, mode=mode)
 
 
+def _resized(value: Tensor, *, sizes: tuple[int, int], mode: str) -> Tensor:
+    return functional.interpolate(value, sizes, mode="nearest-exact" if mode == "nearest" else mode)
+
+
 def _attention(query: Tensor, key: Tensor, value: Tensor, *, heads: int) -> Tensor:
     """Scaled dot products, each of (N, T, heads · size)."""
     query, key, value = (one.unflatten(2, (heads, -1)).transpose(1, 2) for one in (query, key, value))
@@ -557,6 +562,12 @@ def _up_sampling(b: Building, layer: Layer, given: list[int]) -> int:
     return b.plan.add(function, given[0])
 
 
+def _resizing(b: Building, layer: Layer, given: list[int]) -> int:
+    b.channels(given[0])
+    sizes = layer.options["height"], layer.options["width"]
+    return b.plan.add(partial(_resized, sizes=sizes, mode=layer.options["interpolation"]), given[0])
+
+
 def _merge(b: Building, layer: Layer, given: list[int]) -> int:
     if len({b.rank(one) for one in given}) != 1:
         raise UnsupportedModelError(f"the layer {layer.path!r} merges values of several numbers of dimensions")
@@ -667,12 +678,21 @@ POOL: Final = {
     "padding": (one_of("valid", "same"), "valid"),
     "data_format": ORDER,
 }
+HOW_MUCH: Final = dict.fromkeys(
+    """
+    all_ops alpha bins brightness_factor chain_depth contrast_factor data_format factor height_factor hue_factor
+    interpolation kernel_size mode num_chains num_ops saturation_factor scale sigma value_range width_factor x_factor
+    y_factor
+    """.split(),  # noqa: SIM905
+    (lambda value: None, None),
+)
+"""Options of layers that augment, which have no part in an answer."""
 MERGED: Final = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 UNUSED: Final = frozenset(
     """
     Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise AlphaDropout ActivityRegularization Identity
     """.split()  # noqa: SIM905
-)
+).union(AUGMENTING)
 """Those that do nothing but in training."""
 
 KINDS: Final[dict[str, Kind]] = {
@@ -736,6 +756,15 @@ KINDS: Final[dict[str, Kind]] = {
         _up_sampling,
         {"size": (pair, 2), "interpolation": (one_of("nearest", "bilinear"), "nearest"), "data_format": ORDER},
     ),
+    "Resizing": Kind(  # bicubic is another one in each of Keras' backends
+        _resizing,
+        {
+            "height": (size, ...),
+            "width": (size, ...),
+            "interpolation": (one_of("bilinear", "nearest"), "bilinear"),
+            "data_format": ORDER,
+        },
+    ),
     "Concatenate": Kind(_merge, {"axis": (axis, -1)}, inputs=0),
     "MultiHeadAttention": Kind(
         _multi_head_attention,
@@ -751,5 +780,5 @@ KINDS: Final[dict[str, Kind]] = {
         inputs=0,
     ),
     **{name: Kind(_merge, inputs=0) for name in MERGED},
-    **{name: Kind(_identity) for name in UNUSED},
+    **{name: Kind(_identity, HOW_MUCH if name in AUGMENTING else {}) for name in UNUSED},
 }

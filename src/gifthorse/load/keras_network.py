@@ -1,7 +1,7 @@
 """From the configuration of a Keras model to a network of torch's operations, and where its weights are in HDF5."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from ..errors import ModelFileError, UnsupportedModelError
 from .hdf5 import check_total, size_of
 from .interface import Described
-from .keras_layers import KINDS, Building, Turn, Weight, operation
-from .keras_model import WAY_OUT, Layer, Model, parsed, run
+from .keras_layers import KINDS, UNUSED, Building, Turn, Weight, operation
+from .keras_model import WAY_OUT, Call, Layer, Model, parsed, run
 from .keras_runtime import Source, original
 from .steps import Plan, Steps, module_name
 
@@ -23,6 +23,8 @@ LEAST_SCALE = 1 / 64
 """A Rescaling by this or less is one of pixels from 0 to 255."""
 MOST_NAMES: Final = 2**22
 """Letters of the names of weights in a file: groups can be linked, so that a list is there under many names."""
+LETS_VALUES_BE: Final = UNUSED | {"Resizing"}
+"""After which pixels are in the same range as before."""
 NO_ORDER: Final = ("Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D")
 """Whose ``data_format`` says nothing about the order of an image."""
 
@@ -89,15 +91,34 @@ def _channels_first(model: Model, path: object) -> bool:
 
 
 def _takes_bytes(model: Model) -> bool:
-    """Whether the first thing that is done to an image is to divide it by 127.5, 255 or the like."""
-    takers = [model.parts[call.name] for call in model.calls if model.input_place in call.given]
-    if len(takers) != 1:
+    """Whether the first thing that is done to the values of an image is to divide them by 127.5, 255 or the like."""
+    first = next((one for one in _in_a_row(model) if one.kind not in LETS_VALUES_BE), None)
+    if first is None or first.kind != "Rescaling":
         return False
-    (first,) = takers
-    if isinstance(first, Model):
-        return _takes_bytes(first)
-    scale = first.options.get("scale")
-    return first.kind == "Rescaling" and isinstance(scale, float) and 0 < scale <= LEAST_SCALE
+    scale = first.options["scale"]
+    return isinstance(scale, float) and 0 < scale <= LEAST_SCALE
+
+
+def _in_a_row(model: Model) -> Generator[Layer, None, bool]:
+    """The layers from the input on, as long as each is all that takes what the one before it gives.
+
+    Returns:
+        whether that leads to the model's output.
+    """
+    takers: dict[tuple[str, int], list[Call]] = {}
+    for call in model.calls:
+        for place in {one for one in call.given if not isinstance(one, float)}:
+            takers.setdefault(place, []).append(call)
+    place = model.input_place
+    while len(takers.get(place, ())) == 1:
+        (call,) = takers[place]
+        part = model.parts[call.name]
+        if not isinstance(part, Model):
+            yield part
+        elif not (yield from _in_a_row(part)):
+            return False
+        place = (call.name, call.number)
+    return place == model.output
 
 
 def module_names(model: Model) -> dict[tuple[str, str], str]:

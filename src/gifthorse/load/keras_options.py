@@ -21,13 +21,14 @@ IGNORED: Final = frozenset(
     activity_regularizer beta_regularizer gamma_regularizer alpha_regularizer kernel_constraint bias_constraint
     depthwise_constraint pointwise_constraint beta_constraint gamma_constraint alpha_constraint dropout lora_alpha
     renorm_clipping renorm_momentum mask_zero input_dim input_length flash_attention stddev l1 l2
+    fill_mode fill_value
     """.split()  # noqa: SIM905 - as a list, forty lines
 )
 """What has no part in an answer. None of it is looked into, and none of it is ever handed to Keras."""
 OFF: Final = frozenset(
     """
     renorm lora_rank virtual_batch_size quantization_config sparse ragged optional rms_scaling use_gate sliding_window
-    adjustment supports_masking
+    adjustment supports_masking antialias crop_to_aspect_ratio pad_to_aspect_ratio
     """.split()  # noqa: SIM905
 )
 """What must not be set."""

@@ -90,7 +90,8 @@ ORDINARY: Final = (
         adaptivemaxpool1d adaptivemaxpool2d lppool globallppool averagepooling1d averagepooling2d averagepooling3d
         maxpooling1d maxpooling2d maxpooling3d globalaveragepooling1d globalaveragepooling2d globalaveragepooling3d
         globalmaxpooling1d globalmaxpooling2d globalmaxpooling3d mkldnnmaxpool2d mkldnnadaptiveavgpool2d
-        fractionalmaxpool2d fractionalmaxpool3d
+        fractionalmaxpool2d fractionalmaxpool3d adaptiveaveragepooling1d adaptiveaveragepooling2d
+        adaptiveaveragepooling3d adaptivemaxpooling1d adaptivemaxpooling2d adaptivemaxpooling3d
         batchnorm nativebatchnorm nativebatchnormlegit nativebatchnormlegitnotraining batchnormalization
         batchnormalizationv1 batchnormalizationv2 cudnnbatchnorm miopenbatchnorm batchnormimplindex instancenorm
         instancenormalization groupnorm nativegroupnorm groupnormalization layernorm nativelayernorm
@@ -100,11 +101,11 @@ ORDINARY: Final = (
         view viewas unsafeview reshape reshapealias reshapelike flatten unflatten squeeze unsqueeze transpose t permute
         movedim expand expandas repeat repeatinterleave tile cat concat concatenate stack unbind split splitwithsizes
         chunk slice select narrow flip roll pad constantpadnd reflectionpad1d reflectionpad2d replicationpad1d
-        replicationpad2d zeropadding1d zeropadding2d zeropadding3d cropping1d cropping2d cropping3d centercrop resize
-        resizing upsample upsamplenearest1d upsamplenearest2d upsamplenearestexact2d upsamplebilinear2d
-        upsamplebilinear2daa upsamplebicubic2d upsampling1d upsampling2d upsampling3d pixelshuffle pixelunshuffle
-        channelshuffle nativechannelshuffle depthtospace spacetodepth im2col col2im unfold asstrided repeatvector
-        getitem diagonal tril triu rot90 swapaxes
+        replicationpad2d zeropadding1d zeropadding2d zeropadding3d cropping1d cropping2d cropping3d centercrop
+        randomcrop resize resizing upsample upsamplenearest1d upsamplenearest2d upsamplenearestexact2d
+        upsamplebilinear2d upsamplebilinear2daa upsamplebicubic2d upsampling1d upsampling2d upsampling3d pixelshuffle
+        pixelunshuffle channelshuffle nativechannelshuffle depthtospace spacetodepth im2col col2im unfold asstrided
+        repeatvector getitem diagonal tril triu rot90 swapaxes
         identity alias lift liftfresh detach clone copy contiguous to tocopy type typeas cast castlike dropout
         nativedropout alphadropout featuredropout gaussiandropout gaussiannoise spatialdropout1d spatialdropout2d
         spatialdropout3d activityregularization emptylike zeroslike oneslike fulllike fill zero newzeros newempty
