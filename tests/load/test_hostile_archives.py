@@ -209,6 +209,27 @@ def test_ordinary_files_pass(exported):
     assert any("members" in one for one in look.seen)
 
 
+class Block(nn.Linear):
+    """As torchvision's are, in a module that is called ``ops``."""
+
+    __module__ = "torchvision.ops.misc"
+
+
+def test_classes_of_modules_that_are_called_ops(tmp_path):
+    torch.jit.save(
+        torch.jit.trace(nn.Sequential(nn.Flatten(), Block(12, 3)), torch.zeros(1, 3, 2, 2)), tmp_path / "a.pt"
+    )
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        code = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
+    assert any(b"__torch__.torchvision.ops.misc.Block" in one for one in code.values())
+    assert {one.rule for one in look_into(tmp_path / "a.pt").findings} == {"GH112"}
+    name, content = next((name, content) for name, content in code.items() if b"forward" in content)
+    for call in (b"ops.theirs.evil(x)", b"ops . theirs . evil(x)", b"(ops.theirs.evil)(x)"):
+        other = with_member(tmp_path / "a.pt", tmp_path, name.partition("/")[2], content + b"\n    y = " + call)
+        with pytest.raises(UnsafeFileError, match=r"calls what is no part of torch: ops ?\. ?theirs ?\. ?evil"):
+            load_model(other)
+
+
 @pytest.mark.parametrize("kind", ["write", "read", "loop", "grow", "talk"])
 def test_torchscript_that_runs_when_opened_is_refused_by_a_look(tmp_path, canary, never_opened, kind):
     path = evil(tmp_path, kind, str(canary))

@@ -36,8 +36,9 @@ TORCH_CODE: Final = {
     r"\btorch\.save\(|\baten::save\b|ops\.aten\.save\b": "writes a file",
     r"\bfrom_file\(|\baten::from_file\b": "reads a file",
     r"def __setstate__\(": "runs when the file is opened",
-    r"\bops\.(?!aten\.|prim\.)\w+\.\w+": "calls what is no part of torch",
-    r"\bops\.prim\.rpc\w*": "reaches other machines",
+    # A class of torchvision.ops is none of these.
+    r"(?<![\w.])ops\s*\.\s*(?!aten\b|prim\b)\w+\s*\.\s*\w+": "calls what is no part of torch",
+    r"\bops\s*\.\s*prim\s*\.\s*rpc\w*": "reaches other machines",
 }
 TORCHSCRIPT = ("__torch__.", "torch.jit._pickle.")
 """Where what TorchScript's own pickles look up is from: the archive itself, and lists of numbers."""
