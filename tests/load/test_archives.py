@@ -142,6 +142,25 @@ class Encoder(nn.Module):
         return self.output(self.block(self.patch(x).flatten(2).transpose(1, 2)).mean(1))
 
 
+class Fast(nn.Module):
+    """What torch computes in one operator each, where nothing is learnt; and parts whose names are no words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_module("patch-8", nn.Conv2d(3, 16, 8, 8))
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+        self.before = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True, activation="gelu")
+        self.behind = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.output = nn.Linear(20, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.get_submodule("patch-8")(x).flatten(2).transpose(1, 2)
+        y, shares = self.attention(x, x, x)
+        x, _ = self.attention(y, y, y, need_weights=False)
+        x = self.behind(self.before(x)) + self.attention(y, x, x)[0]
+        return self.output(torch.cat([x.mean(1), shares.flatten(2).amax((1, 2), keepdim=True)[:, 0].expand(-1, 4)], 1))
+
+
 class Odds(nn.Module):
     """A weight that is used twice, a buffer, and layers of other kinds."""
 
@@ -178,6 +197,9 @@ def of_ours(name: str) -> nn.Module:
 def saved(network: nn.Module, how: str, folder: Path, shape: tuple[int, ...] = (3, 32, 32), images: int = 2) -> Path:
     """A file of this network; its name ends as users' files do."""
     inputs = torch.rand(images, *shape, generator=torch.Generator().manual_seed(3))
+    if how.endswith(FROZEN):
+        with torch.no_grad():
+            return saved(network, how.removesuffix(FROZEN), folder, shape, images)
     if how in {"scripted", "traced"}:
         path = folder / f"{how}.pt"
         program = torch.jit.script(network) if how == "scripted" else torch.jit.trace(network, inputs)
@@ -194,6 +216,8 @@ def own_runtime(path: Path):
     return torch.export.load(path).module() if path.suffix == ".pt2" else torch.jit.load(path)
 
 
+FROZEN = " without gradients"
+"""How torch takes its fast path through attention."""
 CASES = [
     (lambda: of_ours("gtsrb"), "traced", (3, 32, 32)),
     (lambda: of_ours("mnist"), "scripted", (1, 28, 28)),
@@ -204,10 +228,26 @@ CASES = [
     (lambda: ready(ViT), "traced", (3, 32, 32)),
     (lambda: ready(ViT), "static", (3, 32, 32)),
     (lambda: ready(Encoder), "static", (3, 32, 32)),
+    (lambda: ready(Fast), f"traced{FROZEN}", (3, 32, 32)),
+    (lambda: ready(Fast), f"dynamic{FROZEN}", (3, 32, 32)),
     (lambda: ready(Odds), "traced", (3, 32, 32)),
     (lambda: ready(Odds), "dynamic", (3, 32, 32)),
 ]
-NAMES = ["gtsrb", "mnist", "resnet", "resnet", "mobilenet", "mobilenet", "vit", "vit", "encoder", "odds", "odds"]
+NAMES = [
+    "gtsrb",
+    "mnist",
+    "resnet",
+    "resnet",
+    "mobilenet",
+    "mobilenet",
+    "vit",
+    "vit",
+    "encoder",
+    "fast",
+    "fast",
+    "odds",
+    "odds",
+]
 
 
 @pytest.mark.parametrize(

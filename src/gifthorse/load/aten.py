@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelFileError, UnsupportedModelError
+from .aten_attention import expanded
 from .aten_layers import layers_of
 from .aten_operators import UNPACKED, apply, is_in_place, is_known
 from .fit import fill
 from .graph import Batch, Block, Constant, Graph, Node, Value, known, plain_values
 
 SHOWN: Final = 5
-PLAIN_NAME: Final = re.compile(r"[0-9A-Za-z_]+(\.[0-9A-Za-z_]+)*")
+PLAIN_NAME: Final = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
 """Torch writes the names of modules into code where it traces a network, so that others could become code."""
 MOST_DEEP: Final = 100
 """Parts in parts."""
@@ -54,6 +55,7 @@ class Rebuilt(nn.Module):
         path: Path,
     ) -> None:
         super().__init__()
+        graph = expanded(graph)
         _check(graph, weights, constants, path)
         self.graph = graph
         layers = dict(layers_of(graph, weights))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedModelError
+from .aten_attention import MIXED, mixed
 
 
 def _names(text: str) -> frozenset[str]:
@@ -165,7 +166,11 @@ def is_in_place(name: str) -> bool:
 
 def is_known(name: str) -> bool:
     """Whether a network with this operator can be rebuilt."""
-    if name in PRIMITIVES or name in UNPACKED or name in {"prim.If", "prim.RaiseException", "attribute", "constant"}:
+    if (
+        name in PRIMITIVES
+        or name in UNPACKED
+        or name in {"prim.If", "prim.RaiseException", "attribute", "constant", MIXED}
+    ):
         return True
     if name.startswith("_operator."):
         return base_name(name) in NUMBERS or base_name(name) in LISTS
@@ -188,6 +193,8 @@ def apply(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa
     Raises:
         UnsupportedModelError: it reads a number out of a tensor, or computes sizes that no image has.
     """
+    if name == MIXED:
+        return mixed(**arguments)
     values, base = list(arguments.values()), base_name(name)
     if name in PRIMITIVES or base in LISTS:
         return (PRIMITIVES.get(name) or LISTS[base])(*values)
