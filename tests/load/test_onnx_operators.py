@@ -214,6 +214,12 @@ CASES = [
     Case("Slice", others=(ints(1), ints(2))),
     Case("Gather", others=(np.int64(-1),), options={"axis": 1}),
     Case("Gather", others=(np.array([[0, 2], [-1, 1]], dtype=np.int64),), options={"axis": 2}),
+    Case("GatherND", others=(np.array([[[0, 2], [1, -1], [1, 0]]], dtype=np.int64),)),
+    Case("GatherND", others=(np.array([[1, 3, 5, 4], [0, 0, 0, -5]], dtype=np.int64),)),
+    Case("ScatterND", others=(np.array([[1, 3], [0, -4]], dtype=np.int64), array(2, 6, 5))),
+    Case(
+        "ScatterND", (4, 3), (np.array([[[2], [0]]], dtype=np.int64), array(1, 2, 3)), {"reduction": "none"}, since=16
+    ),
     Case("Expand", (4, 1, 3), (ints(2, 1, 5, 1),)),
     Case("Tile", others=(ints(1, 2, 1, 3),)),
     Case("Pad", others=(ints(0, 0, 1, 2, 0, 0, 0, 3), np.float32(0.5))),

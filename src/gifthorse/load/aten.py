@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import ModelFileError, UnsupportedModelError
 from .aten_attention import expanded
 from .aten_layers import layers_of
-from .aten_operators import UNPACKED, apply, is_in_place, is_known
+from .aten_operators import MAKERS, UNPACKED, VIEWS, apply, base_name, is_in_place, is_known
 from .fit import fill
 from .graph import Batch, Block, Constant, Graph, Node, Value, known, plain_values
 
@@ -79,6 +79,7 @@ class Rebuilt(nn.Module):
             )
         self._beside = constants.keys() - weights.keys()
         self._last_uses = _last_uses(graph.block)
+        self._own = _own(graph)
         self._measured: set[torch.Size] = set()
         fill(self, weights, by_order=False, path=path, arch="its own graph")
         self.eval()
@@ -127,11 +128,16 @@ class Rebuilt(nn.Module):
                 return
             else:
                 given = self._applied(node.operator, arguments, images)
-        _store(outputs, given, values)
-        if is_in_place(node.operator):
-            changed = next(iter(node.inputs.values()))
-            if isinstance(changed, Value):
-                values[changed.name] = given
+        _store(outputs, self._written(node, given, values), values)
+
+    def _written(self, node: Node, given: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401
+        """What a node gives, after it is put in the place of what the node changes."""
+        changed = next(iter(node.inputs.values()), None)
+        if isinstance(changed, Value) and is_in_place(node.operator):
+            if changed.name in self._own:  # what shows the same numbers is to show the new ones
+                given = values[changed.name].copy_(given)
+            values[changed.name] = given
+        return given
 
     def _applied(self, operator: str, arguments: Mapping[str, Any], images: Tensor) -> Any:  # noqa: ANN401
         if images.shape not in self._measured:
@@ -254,6 +260,30 @@ def _owner(network: nn.Module, above: list[str], layers: Mapping[str, nn.Module]
         assert found is not None
         network = found
     return network
+
+
+def _given(block: Block) -> Iterator[str]:
+    """The names of all that is given in a block, again where they are given again."""
+    for node in block.nodes:
+        for output in node.outputs:
+            yield from output if isinstance(output, tuple) else (output,)
+        for one in node.blocks:
+            yield from _given(one)
+
+
+def _own(graph: Graph) -> set[str]:
+    """Tensors that the network makes and then may write into, such as masks, and what else shows their numbers.
+
+    No image and no weight is one: these are the user's. So a name that stands for several values is none.
+    """
+    times = Counter([graph.input, *_given(graph.block)])
+    found: set[str] = set()
+    for node in graph.block.operators():
+        base, source = base_name(node.operator), next(iter(node.inputs.values()), None)
+        shows = isinstance(source, Value) and source.name in found and (base in VIEWS or is_in_place(node.operator))
+        if shows or base in MAKERS:
+            found |= {one for one in node.outputs[:1] if isinstance(one, str) and times[one] == 1}
+    return found
 
 
 def _last_uses(block: Block) -> list[list[str]]:

@@ -1,8 +1,9 @@
 """The operators of ATen from which a network can be rebuilt: what classifiers use, and nothing else."""
 
+import math
 import operator
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import torch
@@ -34,7 +35,7 @@ TENSORS: Final = _names(
     pad constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d upsample_nearest2d
     _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d pixel_shuffle pixel_unshuffle channel_shuffle
     native_channel_shuffle im2col
-    where masked_fill eq ne lt le gt ge logical_not logical_and logical_or embedding index_select
+    where masked_fill eq ne lt le gt ge logical_not logical_and logical_or embedding index_select index fill zero
     arange zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor
     type_as _to_copy to
     """
@@ -53,11 +54,16 @@ OTHERWISE: Final[Mapping[str, tuple[int, Callable[..., Any]]]] = {
     **dict.fromkeys(SAME, (1, _same)),
     **dict.fromkeys(NOTHING, (0, lambda: None)),
     **dict.fromkeys(("softmax", "_softmax"), (2, torch.softmax)),  # by the name that a final softmax is known by
-    **dict.fromkeys(("contiguous", "clone"), (1, Tensor.contiguous)),
+    "contiguous": (1, Tensor.contiguous),
+    "clone": (1, partial(torch.clone, memory_format=torch.contiguous_format)),
     # Which takes numbers that lie in any order, as those of a network that was moved may.
     **dict.fromkeys(("view", "_unsafe_view"), (2, Tensor.reshape)),
 }
 """What is done by another function, of so many of the arguments."""
+MAKERS: Final = _names("zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full arange clone")
+"""Whose numbers are nobody else's."""
+VIEWS: Final = _names("slice select narrow view reshape transpose permute t unsqueeze squeeze")
+"""Which show numbers of their first argument, where they do not copy them."""
 PLACED: Final = ("device", "layout", "pin_memory", "memory_format", "non_blocking", "copy")
 """Parameters that say where numbers lie, which is for the user to say."""
 
@@ -87,6 +93,15 @@ def _rest(one: Any, other: Any) -> Any:  # noqa: ANN401
     return divmod(one, other)[1]  # and not %, which formats a text
 
 
+def _within(value: Any, least: Any = None, most: Any = None) -> Any:  # noqa: ANN401
+    value = value if least is None else max(value, least)
+    return value if most is None else min(value, most)
+
+
+def _whole(value: Any, *, function: Callable[[Any], int]) -> Any:  # noqa: ANN401
+    return float(function(value)) if isinstance(value, float) and math.isfinite(value) else value
+
+
 NUMBERS: Final[Mapping[str, Callable[..., Any]]] = {
     "add": operator.add,
     "sub": operator.sub,
@@ -95,6 +110,10 @@ NUMBERS: Final[Mapping[str, Callable[..., Any]]] = {
     "floor_divide": operator.floordiv,
     "div": operator.truediv,
     "truediv": operator.truediv,
+    "rsub": lambda one, other: other - one,
+    "clamp": _within,
+    "ceil": partial(_whole, function=math.ceil),
+    "floor": partial(_whole, function=math.floor),
     "remainder": _rest,
     "mod": _rest,
     "neg": operator.neg,
@@ -199,7 +218,11 @@ def apply(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa
     if name in PRIMITIVES or base in LISTS:
         return (PRIMITIVES.get(name) or LISTS[base])(*values)
     if base in NUMBERS and not any(isinstance(one, Tensor) for one in values):
-        return _computed(base, [one for key, one in arguments.items() if key not in {"alpha", "rounding_mode"}])
+        how = arguments.get("rounding_mode")
+        if arguments.get("alpha", 1) != 1 or how not in (None, "floor"):
+            raise UnsupportedModelError(f"the network does {name} with sizes in a way that is not rebuilt here")
+        plain = [one for key, one in arguments.items() if key not in {"alpha", "rounding_mode"}]
+        return _computed("floordiv" if how else base, plain)
     if base in NUMBERS and base not in TENSORS:
         raise UnsupportedModelError(f"the network does {name} with values of the image, which gradients cannot follow")
     if base in OTHERWISE:

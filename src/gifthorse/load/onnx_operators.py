@@ -159,6 +159,8 @@ OPERATORS: Final[Mapping[str, tuple[Operator, ...]]] = {
     "Split": (_row(shapes.parted, 11), _row(shapes.parted, 13, 18, reads=(1,))),
     "Slice": (_row(shapes.cut, 11, 13, reads=(1, 2, 3, 4)),),
     "Gather": (_row(shapes.gather, 11, 13, keeps=(1,)),),
+    "GatherND": (_row(shapes.gather_nd, 11, 12, 13, keeps=(1,), only={"batch_dims": (0,)}),),
+    "ScatterND": (_row(shapes.scatter_nd, 11, 13, 16, 18, keeps=(1,), only={"reduction": ("none",)}),),
     "Expand": (_row(shapes.expand, 8, 13, reads=(1,)),),
     "Tile": (_row(shapes.tile, 6, 13, reads=(1,)),),
     "Pad": (_row(shapes.pad, 11, *TYPES, 18, reads=(1, 2, 3)),),

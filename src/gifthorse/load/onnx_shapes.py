@@ -113,10 +113,23 @@ def gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     if indices.device.type == "cpu" and indices.ndim == 0:
         return x.select(axis, int(indices))
     size = x.shape[axis]
+    axis %= x.ndim
+    shape = [*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]]
+    check_size(shape)
     flat = indices.to(x.device, torch.int64).flatten()
     picked = x.index_select(axis, torch.where(flat < 0, flat + size, flat))
-    axis %= x.ndim
-    return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return picked.reshape(shape)
+
+
+def gather_nd(x: Tensor, indices: Tensor) -> Tensor:
+    """What is at the places of which the last dimension of ``indices`` names the first numbers."""
+    check_size([*indices.shape[:-1], *x.shape[indices.shape[-1] :]])
+    return x[indices.to(x.device, torch.int64).unbind(-1)]
+
+
+def scatter_nd(x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
+    """``x`` with other numbers at such places."""
+    return x.index_put(indices.to(x.device, torch.int64).unbind(-1), updates)
 
 
 def shape_of(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:
