@@ -8,7 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gifthorse.provenance.pickles import ALLOWED, LONGEST_NAME, MOST_NAMES, UNKNOWN, PickleScan, scan_pickle
+from gifthorse.provenance.pickles import (
+    ALLOWED,
+    LONGEST_NAME,
+    MOST_LETTERS,
+    MOST_NAMES,
+    UNKNOWN,
+    PickleScan,
+    scan_pickle,
+)
 
 
 class Call:
@@ -74,6 +82,19 @@ def test_names_without_end_are_cut_and_forbidden():
     assert [len(name) for name in found.forbidden] == [LONGEST_NAME + len(".b")]
     found = scan(b"".join(b"ca\n%d\n" % number for number in range(2 * MOST_NAMES)) + b".")
     assert (len(found.names), found.complete) == (MOST_NAMES + 1, False)
+    found = scan(b"".join(b"ca%s\n%d\n" % (b".a" * 400, number) for number in range(MOST_NAMES)) + b".")
+    assert len(found.names) < MOST_LETTERS / 800
+    assert not found.complete
+
+
+def test_a_network_of_thousands_of_parts_is_looked_through():
+    names = [b"c__torch__.layers.___torch_mangle_%d\nBlock\n" % number for number in range(5000)]
+    found = scan(b"".join(names) + b".")
+    assert (len(found.names), found.complete) == (5000, True)
+
+
+def test_what_is_dangerous_is_so_by_its_first_parts():
+    assert scan(b"cos" + b".a" * 300 + b"\nsystem\n.").dangerous
 
 
 def test_only_so_many_operations_are_followed():

@@ -49,7 +49,9 @@ ALLOWED: Final = frozenset(
 UNKNOWN = "(a name that is put together while it runs)"
 MOST_OPERATIONS = 2**21
 """In one file: each takes time and memory, and a checkpoint of a thousand tensors has less than a tenth of these."""
-MOST_NAMES = 1000  # that are looked up; each may be of the longest, and come from a few bytes
+MOST_NAMES = 20_000  # that are looked up; a traced network has one for each of its parts
+MOST_LETTERS = 2**22  # of all of them; each may come from a few bytes
+MOST_PARTS = 20  # of a name that picklescan is asked about; the dangerous ones have less
 LONGEST_NAME = 1000  # of a module, or of what is in it
 
 _STRINGS = frozenset(
@@ -105,14 +107,16 @@ def scan_pickle(stream: io.BytesIO | mmap, most: int = MOST_OPERATIONS) -> Pickl
     """Read one pickle from ``stream``, as ``operations`` does; one of too many is not complete."""
     walk = _Walk()
     found: dict[tuple[str | None, str], None] = {}
-    followed, complete = 0, True
+    letters, followed, complete = 0, 0, True
     try:
         for followed, (opcode, argument) in enumerate(operations(stream, most), start=1):  # noqa: B007
             if (name := walk.step(opcode, argument)) is None:
                 continue
             short = name[0] and name[0][:LONGEST_NAME], name[1][:LONGEST_NAME]
-            found[short] = None
-            if short != name or len(found) > MOST_NAMES:
+            if short not in found:
+                found[short] = None
+                letters += len(short[0] or "") + len(short[1])
+            if short != name or len(found) > MOST_NAMES or letters > MOST_LETTERS:
                 raise ValueError("too many names, or one that is too long")
     except (ValueError, OverflowError):
         complete = False
@@ -159,13 +163,19 @@ def _second_opinion(names: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
     known = [(module, name) for module, name in names if module is not None]
     if not known:
         return ()
-    looked_up = b"".join(_pushed(module) + _pushed(name) + b"\x93" for module, name in known)
+    short = dict.fromkeys((_first_parts(module), _first_parts(name)) for module, name in known)
+    looked_up = b"".join(_pushed(module) + _pushed(name) + b"\x93" for module, name in short)
     try:
         result = scan_pickle_bytes(io.BytesIO(b"\x80\x04" + looked_up + b"."), "pickle", multiple_pickles=False)
     except Exception:  # it cannot follow the pickle, for whatever reason; the list above has spoken already
         return ()
     found = (f"{item.module}.{item.name}" for item in result.globals if item.safety is SafetyLevel.Dangerous)
     return tuple(sorted(name for name in found if "unknown" not in name))
+
+
+def _first_parts(name: str) -> str:
+    """It goes by the module, or by one around it, and takes the square of the parts to find out."""
+    return ".".join(name.split(".", MOST_PARTS)[:MOST_PARTS])
 
 
 def _pushed(text: str) -> bytes:
