@@ -161,6 +161,35 @@ class Fast(nn.Module):
         return self.output(torch.cat([x.mean(1), shares.flatten(2).amax((1, 2), keepdim=True)[:, 0].expand(-1, 4)], 1))
 
 
+class Windows(nn.Module):
+    """What Swin does: a mask that is written in parts, places by number, a bias without its middle, computed sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 12, 8, 8)
+        self.table = nn.Parameter(torch.randn(7))
+        self.register_buffer("places", torch.arange(4)[:, None] - torch.arange(4)[None] + 3)
+        self.qkv, self.shift = nn.Parameter(torch.randn(36, 12)), nn.Parameter(torch.randn(36))
+        self.output = nn.Linear(12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(functional.pad(x, (0, (8 - x.shape[3] % 8) % 8)))
+        rows = -(-x.shape[2] // 2) * 2 - x.shape[2]
+        x = functional.pad(x, (0, 0, 0, max(rows, 0))).permute(0, 2, 3, 1)
+        mask = x.new_zeros(4, 4)
+        for number, part in enumerate((slice(0, 1), slice(1, 3), slice(3, 4))):
+            mask[part, :] = number
+            mask[0, part].fill_(number + 1)
+        bias = self.shift.clone()
+        bias[12:24].zero_()
+        n, h, w, wide = x.shape
+        x = x.view(n, h // 2, 2, w // 2, 2, wide).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, wide)
+        q, k, v = functional.linear(x, self.qkv, bias).reshape(-1, 4, 3, wide).unbind(2)
+        scores = q @ k.mT + self.table[self.places.view(-1)].view(4, 4)
+        x = (scores.masked_fill(mask != 0, -3.0) + mask).softmax(-1) @ v
+        return self.output(x.reshape(n, -1, wide).mean(1))
+
+
 class Odds(nn.Module):
     """A weight that is used twice, a buffer, and layers of other kinds."""
 
@@ -230,24 +259,12 @@ CASES = [
     (lambda: ready(Encoder), "static", (3, 32, 32)),
     (lambda: ready(Fast), f"traced{FROZEN}", (3, 32, 32)),
     (lambda: ready(Fast), f"dynamic{FROZEN}", (3, 32, 32)),
+    (lambda: ready(Windows), "traced", (3, 24, 30)),
+    (lambda: ready(Windows), "dynamic", (3, 24, 30)),
     (lambda: ready(Odds), "traced", (3, 32, 32)),
     (lambda: ready(Odds), "dynamic", (3, 32, 32)),
 ]
-NAMES = [
-    "gtsrb",
-    "mnist",
-    "resnet",
-    "resnet",
-    "mobilenet",
-    "mobilenet",
-    "vit",
-    "vit",
-    "encoder",
-    "fast",
-    "fast",
-    "odds",
-    "odds",
-]
+NAMES = "gtsrb mnist resnet resnet mobilenet mobilenet vit vit encoder fast fast windows windows odds odds".split()  # noqa: SIM905
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from torch.nn import functional
 from gifthorse.errors import GiftHorseError, ModelFileError, UnsafeFileError, UnsupportedModelError
 from gifthorse.isolated import Limits
 from gifthorse.load import load_model
+from gifthorse.load.aten import Rebuilt
 from gifthorse.load.aten_operators import apply
+from gifthorse.load.graph import Block, Graph, Node, Value
 from gifthorse.provenance.content import look_into
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -209,7 +211,7 @@ def test_ordinary_files_pass(exported):
     assert any("members" in one for one in look.seen)
 
 
-class Block(nn.Linear):
+class Layer(nn.Linear):
     """As torchvision's are, in a module that is called ``ops``."""
 
     __module__ = "torchvision.ops.misc"
@@ -217,11 +219,11 @@ class Block(nn.Linear):
 
 def test_classes_of_modules_that_are_called_ops(tmp_path):
     torch.jit.save(
-        torch.jit.trace(nn.Sequential(nn.Flatten(), Block(12, 3)), torch.zeros(1, 3, 2, 2)), tmp_path / "a.pt"
+        torch.jit.trace(nn.Sequential(nn.Flatten(), Layer(12, 3)), torch.zeros(1, 3, 2, 2)), tmp_path / "a.pt"
     )
     with zipfile.ZipFile(tmp_path / "a.pt") as archive:
         code = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
-    assert any(b"__torch__.torchvision.ops.misc.Block" in one for one in code.values())
+    assert any(b"__torch__.torchvision.ops.misc.Layer" in one for one in code.values())
     assert {one.rule for one in look_into(tmp_path / "a.pt").findings} == {"GH112"}
     name, content = next((name, content) for name, content in code.items() if b"forward" in content)
     for call in (b"ops.theirs.evil(x)", b"ops . theirs . evil(x)", b"(ops.theirs.evil)(x)"):
@@ -331,6 +333,25 @@ def test_numbers_that_are_asked_for_without_an_end(tmp_path):
 def test_sizes_that_would_grow_without_an_end(operator, one, other, error):
     with pytest.raises(error):
         apply(operator, {"0": one, "1": other}, torch.zeros(1))
+
+
+@pytest.mark.parametrize("name", ["images", "twice"])
+def test_weights_and_images_are_not_written_into(name):
+    """Under the name of something that the network has made itself, and may write into."""
+    images, weight = torch.ones(2, 3, 4, 4), torch.ones(3, 3, 1, 1)
+    nodes = (
+        Node("aten.zeros.default", {"size": [3, 3, 1, 1]}, (name,)),
+        Node("attribute", {"name": "weight"}, ("twice",)),
+        Node("aten.fill_.Scalar", {"self": Value(name), "value": 5.0}, ("other",)),
+        Node("aten.conv2d.default", {"input": Value("images"), "weight": Value("twice")}, ("given",)),
+        Node("aten.mean.dim", {"self": Value("given"), "dim": [2, 3]}, ("answer",)),
+    )
+    graph = Graph("images", Block(nodes if name == "twice" else (*nodes[1:3], *nodes[3:]), (Value("answer"),)))
+    network = Rebuilt(graph, {"weight": weight.clone()}, frozenset({"weight"}), {}, Path("a.pt"))
+    with torch.no_grad():
+        network(images)
+    assert torch.equal(network.get_parameter("weight"), weight)
+    assert torch.equal(images, torch.ones(2, 3, 4, 4))
 
 
 def test_weights_of_parts_in_parts_without_an_end(exported, tmp_path):

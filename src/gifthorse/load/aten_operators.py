@@ -28,14 +28,17 @@ TENSORS: Final = _names(
     log_sigmoid glu threshold clamp clamp_min clamp_max log_softmax _log_softmax
     reshape flatten unflatten permute transpose t squeeze unsqueeze expand expand_as view_as
     reshape_as repeat repeat_interleave tile cat concat stack chunk split split_with_sizes unbind slice select narrow
-    flip roll movedim swapaxes numpy_T
-    mean sum amax amin max min var std norm linalg_vector_norm logsumexp cumsum
-    add sub rsub mul div reciprocal neg exp log log1p sqrt rsqrt pow square abs erf maximum minimum addcmul addcdiv lerp
-    sin cos einsum outer
+    flip roll movedim moveaxis swapaxes swapdims numpy_T mT ravel hstack vstack dstack concatenate broadcast_to rot90
+    tril triu diagonal
+    mean sum prod amax amin max min var std var_mean std_mean norm linalg_norm linalg_vector_norm logsumexp cumsum
+    add sub subtract rsub mul multiply div divide true_divide reciprocal neg negative exp expm1 log log1p log2 log10
+    sqrt rsqrt pow square abs absolute erf maximum minimum addcmul addcdiv lerp sin cos einsum outer inner dot mv
+    tensordot cosine_similarity softshrink hardshrink clip
     pad constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d upsample_nearest2d
     _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d pixel_shuffle pixel_unshuffle channel_shuffle
     native_channel_shuffle im2col
-    where masked_fill eq ne lt le gt ge logical_not logical_and logical_or embedding index_select index fill zero
+    where masked_fill eq ne lt le gt ge logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or
+    embedding index_select index fill zero
     arange zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor
     type_as _to_copy to
     """
