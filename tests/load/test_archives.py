@@ -18,6 +18,7 @@ from gifthorse.errors import ModelFileError, OptionError, UnsupportedModelError
 from gifthorse.isolated import Limits
 from gifthorse.load import FORMATS, check_conversion, load_model, save_model
 from gifthorse.load.archives import with_members
+from gifthorse.load.aten_operators import apply
 from gifthorse.load.stored import Numbers, tensors_in
 from gifthorse.metrics import attack_success_rate
 from gifthorse.pipeline import vet
@@ -456,3 +457,38 @@ def test_tensors_that_reach_out_of_their_numbers(tmp_path):
     ):
         with pytest.raises(error):
             numbers.tensors({"w": dataclasses.replace(place, **change)})
+
+
+@pytest.mark.parametrize("one", [7, -7, 3])
+@pytest.mark.parametrize(
+    ("operator", "more"),
+    [
+        ("add.Tensor", {"other": 3, "alpha": 1}),
+        ("sub.Tensor", {"other": 3}),
+        ("rsub.Tensor", {"other": 3, "alpha": 1}),
+        ("mul.Tensor", {"other": 3}),
+        ("div.Tensor", {"other": 2}),
+        ("div.Tensor_mode", {"other": 2, "rounding_mode": "floor"}),
+        ("div.Tensor_mode", {"other": 2, "rounding_mode": "trunc"}),
+        ("floor_divide.default", {"other": 2}),
+        ("remainder.Tensor", {"other": 3}),
+        ("clamp.default", {"min": 0}),
+        ("clamp.default", {"min": None, "max": 3}),
+        ("ceil.default", {}),
+        ("floor.default", {}),
+        ("neg.default", {}),
+    ],
+)
+def test_sizes_are_computed_as_torch_computes_them(operator, more, one):
+    """Where tracing has written arithmetic with sizes as one with tensors."""
+    packet, overload = operator.split(".")
+    for number in (one, one / 2) if overload == "default" and packet != "floor_divide" else (one,):
+        given = {key: torch.tensor(value) if key == "other" else value for key, value in more.items()}
+        expected = getattr(getattr(torch.ops.aten, packet), overload)(torch.tensor(number), **given)
+        found = apply(f"aten.{operator}", {"self": number, **more}, torch.zeros(1))
+        assert (found, type(found)) == (expected.item(), type(expected.item()))
+
+
+def test_sizes_with_a_factor_are_refused():
+    with pytest.raises(UnsupportedModelError, match="and a factor"):
+        apply("aten.add.Tensor", {"self": 1, "other": 2, "alpha": 2}, torch.zeros(1))

@@ -111,6 +111,7 @@ NUMBERS: Final[Mapping[str, Callable[..., Any]]] = {
     "mul": operator.mul,
     "floordiv": operator.floordiv,
     "floor_divide": operator.floordiv,
+    "truncdiv": lambda one, other: -(-one // other) if (one < 0) != (other < 0) else one // other,
     "div": operator.truediv,
     "truediv": operator.truediv,
     "rsub": lambda one, other: other - one,
@@ -143,6 +144,8 @@ NUMBERS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 """Arithmetic with sizes, where no argument is a tensor."""
 
+ROUNDED: Final = {"floor": "floordiv", "trunc": "truncdiv"}
+"""How a ``div`` with a ``rounding_mode`` is done."""
 LARGEST: Final = 2**63
 """Of a whole number, as torch itself has them; Python's grow with each product."""
 LONGEST: Final = 2**16
@@ -221,11 +224,10 @@ def apply(name: str, arguments: Mapping[str, Any], like: Tensor) -> Any:  # noqa
     if name in PRIMITIVES or base in LISTS:
         return (PRIMITIVES.get(name) or LISTS[base])(*values)
     if base in NUMBERS and not any(isinstance(one, Tensor) for one in values):
-        how = arguments.get("rounding_mode")
-        if arguments.get("alpha", 1) != 1 or how not in (None, "floor"):
-            raise UnsupportedModelError(f"the network does {name} with sizes in a way that is not rebuilt here")
+        if arguments.get("alpha", 1) != 1:
+            raise UnsupportedModelError(f"the network does {name} with sizes and a factor, which is not rebuilt here")
         plain = [one for key, one in arguments.items() if key not in {"alpha", "rounding_mode"}]
-        return _computed("floordiv" if how else base, plain)
+        return _computed(ROUNDED.get(str(arguments.get("rounding_mode")), base), plain)
     if base in NUMBERS and base not in TENSORS:
         raise UnsupportedModelError(f"the network does {name} with values of the image, which gradients cannot follow")
     if base in OTHERWISE:
