@@ -97,8 +97,9 @@ def _rest(one: Any, other: Any) -> Any:  # noqa: ANN401
 
 
 def _within(value: Any, least: Any = None, most: Any = None) -> Any:  # noqa: ANN401
-    value = value if least is None else max(value, least)
-    return value if most is None else min(value, most)
+    given = value if least is None else max(value, least)
+    given = given if most is None else min(given, most)
+    return float(given) if isinstance(value, float) else given
 
 
 def _whole(value: Any, *, function: Callable[[Any], int]) -> Any:  # noqa: ANN401
