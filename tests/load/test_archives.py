@@ -163,17 +163,23 @@ class Fast(nn.Module):
 
 
 class Windows(nn.Module):
-    """What Swin does: a mask that is written in parts, places by number, a bias without its middle, computed sizes."""
+    """What Swin does: a mask that is written in parts, places by number, a bias without its middle, computed sizes.
+
+    And what NFNet does: a kernel that is normalised.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.patch = nn.Conv2d(3, 12, 8, 8)
         self.table = nn.Parameter(torch.randn(7))
         self.register_buffer("places", torch.arange(4)[:, None] - torch.arange(4)[None] + 3)
+        self.kernel = nn.Parameter(torch.randn(3, 3, 3, 3))
         self.qkv, self.shift = nn.Parameter(torch.randn(36, 12)), nn.Parameter(torch.randn(36))
         self.output = nn.Linear(12, 10)
 
     def forward(self, x: Tensor) -> Tensor:
+        kernel = functional.batch_norm(self.kernel.reshape(1, 3, -1), None, None, training=True).view_as(self.kernel)
+        x = functional.conv2d(x, kernel, padding=1)
         x = self.patch(functional.pad(x, (0, (8 - x.shape[3] % 8) % 8)))
         rows = -(-x.shape[2] // 2) * 2 - x.shape[2]
         x = functional.pad(x, (0, 0, 0, max(rows, 0))).permute(0, 2, 3, 1)

@@ -209,8 +209,9 @@ def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, 
     if lost is not None:
         raise ModelFileError(f"{path}: the network uses {lost[:80]!r} before anything has given it")
     values = plain_values(graph)
+    moved = _moved(graph)
     for node in graph.block.operators():
-        if _trains(node, values):
+        if _trains(node, values) and not moved.isdisjoint(node.used()):  # weights may be normalised by their own spread
             raise UnsupportedModelError(
                 f"{path} was exported in training mode ({node.operator}); call the model's eval() and export it again"
             )
@@ -238,6 +239,16 @@ def _undefined(block: Block, defined: set[str]) -> Iterator[str]:
             defined |= new
     yield from (one.name for one in block.outputs if isinstance(one, Value) and one.name not in defined)
     defined -= own
+
+
+def _moved(graph: Graph) -> set[str]:
+    """The values that the images reach."""
+    found = {graph.input}
+    for node in graph.block.operators():
+        if not found.isdisjoint(node.used()):
+            found |= set(_given(Block((node,), ())))
+            found |= set(node.used()) if is_in_place(node.operator) else set()
+    return found
 
 
 def _trains(node: Node, constants: Mapping[str, Any]) -> bool:

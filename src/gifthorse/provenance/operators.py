@@ -33,7 +33,12 @@ WEIGHING: Final = _names(
 )
 """Products: with weights, what is learned; with other values of the image, attention."""
 
-SHAPES: Final = _names("shape size symsize numel stride isfloatingpoint dim")
+SHAPES: Final = _names(
+    """
+    shape size symsize numel stride isfloatingpoint dim
+    emptylike zeroslike oneslike fulllike newempty newzeros newones newfull
+    """
+)
 """What depends on an image's size and not on what is in it."""
 
 RANDOM: Final = _names(
@@ -108,12 +113,12 @@ ORDINARY: Final = (
         repeatvector getitem diagonal tril triu rot90 swapaxes
         identity alias lift liftfresh detach clone copy contiguous to tocopy type typeas cast castlike dropout
         nativedropout alphadropout featuredropout gaussiandropout gaussiannoise spatialdropout1d spatialdropout2d
-        spatialdropout3d activityregularization emptylike zeroslike oneslike fulllike fill zero newzeros newempty
-        newones masking inputlayer asserttensormetadata float half double broadcastto tomkldnn todense dequantizelinear
-        scaleddotproductattention scaleddotproductflashattention scaleddotproductflashattentionforcpu
-        scaleddotproductefficientattention scaleddotproductattentionmath scaleddotproductfusedattentionoverrideable
-        scaleddotproductcudnnattention attention additiveattention groupqueryattention grucell lstmcell rnn
-        bidirectional timedistributed convolutionbackward safesoftmax transformbiasrescaleqkv
+        spatialdropout3d activityregularization fill zero masking inputlayer asserttensormetadata float half double
+        broadcastto tomkldnn todense dequantizelinear scaleddotproductattention scaleddotproductflashattention
+        scaleddotproductflashattentionforcpu scaleddotproductefficientattention scaleddotproductattentionmath
+        scaleddotproductfusedattentionoverrideable scaleddotproductcudnnattention attention additiveattention
+        groupqueryattention grucell lstmcell rnn bidirectional timedistributed convolutionbackward safesoftmax
+        transformbiasrescaleqkv
         """
     )
 )
