@@ -156,6 +156,17 @@ def augmented():
     return drawn(keras.Sequential(layers))
 
 
+def transferred():
+    """As for transfer learning: the preprocessing of a network inside the model, and activations without a layer."""
+    images = keras.Input((20, 18, 3))
+    x = keras.applications.mobilenet_v2.preprocess_input(L.RandomFlip()(images))
+    x = keras.activations.relu(L.Conv2D(6, 3)(x))
+    for activation in ("silu", "tanh", "sigmoid", "hard_silu", "softplus", "leaky_relu"):
+        x = getattr(keras.ops, activation)(L.Conv2D(6, 3)(x))
+    x = keras.activations.gelu(L.GlobalAveragePooling2D()(x))
+    return drawn(keras.Model(images, keras.ops.softmax(L.Dense(5)(x))))
+
+
 def plain(network, input_shape, convolutions, *, channels_first=False):
     """A ``Sequential`` with the weights of a torch network: its convolutions, their padding, whether pooling follows.
 

@@ -36,8 +36,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 SIZES = {"mobilenet": (3, 32, 32), "augmented": (3, 30, 31)}
 """Where a model does not state its own."""
-MODELS = ("every_layer", "channels_first", "resnet", "mobilenet", "transformer", "augmented")
-BYTES = ("mobilenet", "augmented")
+MODELS = ("every_layer", "channels_first", "resnet", "mobilenet", "transformer", "augmented", "transferred")
+BYTES = ("mobilenet", "augmented", "transferred")
 """Those that are given pixels from 0 to 255."""
 
 
@@ -104,6 +104,57 @@ def test_the_network_answers_as_keras_does(tmp_path, made, suffix):
     check_conversion(
         reloaded, Samples((pixels * 255).to(torch.uint8), torch.zeros(3, dtype=torch.int64), source="test")
     )
+
+
+L = models.L
+
+
+def adapted(mean):
+    layer = L.Normalization()
+    layer.build((None, 8, 8, 3))
+    layer.load_own_variables({"0": np.full(3, mean), "1": np.ones(3), "2": np.zeros((), dtype=np.int64)})
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("first", "bytes_"),
+    [
+        (lambda x: x / 127.5 - 1.0, True),
+        (lambda x: (x - 127.5) / 127.5, True),
+        (lambda x: x * (1 / 255), True),
+        (L.Normalization(mean=[123.0, 117.0, 104.0], variance=[1.0, 1.0, 1.0]), True),
+        (L.Normalization(mean=120.0, variance=60.0**2), True),
+        (adapted(110.0), True),
+        (lambda x: L.ReLU()(L.RandomFlip()(x)) / 255, False),
+        (lambda x: x / 255 + L.ReLU()(x), False),
+        (lambda x: 255 - x, False),
+        (lambda x: 255 / (x + 1.0), False),
+        (lambda x: (x - 0.5) * 2.0, False),
+        (L.Normalization(mean=0.4, variance=0.1), False),
+        (adapted(0.4), False),
+    ],
+)
+def test_whether_pixels_are_bytes_is_told_by_what_is_done_first(tmp_path, first, bytes_):
+    images = models.keras.Input((8, 8, 3))
+    model = models.keras.Model(images, L.Dense(2)(L.GlobalAveragePooling2D()(first(images))))
+    model.save(tmp_path / "model.keras")
+    assert load_model(tmp_path / "model.keras").spec.pixel_range == ((0, 255) if bytes_ else (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [
+        (models.keras.ops.gelu, "the operation Gelu with {'approximate': True} is not read"),
+        (lambda x: models.keras.ops.mean(x, axis=-1, keepdims=True), "the operation Mean is not read"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_operations_that_are_refused(tmp_path, operation, said, suffix):
+    images = models.keras.Input((8, 8, 3))
+    model = models.keras.Model(images, L.Dense(2)(L.Flatten()(operation(images))))
+    model.save(tmp_path / f"model{suffix}")
+    with pytest.raises(UnsupportedModelError, match=said):
+        load_model(tmp_path / f"model{suffix}")
 
 
 def test_keras_is_imported_without_a_trace():

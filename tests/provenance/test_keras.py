@@ -212,3 +212,13 @@ def test_augmentation_hands_images_on():
     graph = graph_of(model(*layers))
     assert graph.nodes[0].operator == "Identity"
     assert look_at_graph(graph, file="model.h5") == []
+
+
+def test_operations_of_keras_3_are_part_of_it(tmp_path):
+    """In HDF5, where it is not said where they are from; so are functions of a maker's own."""
+    single = [layer(kind, f"{kind}_1", ["image"]) for kind in ("TrueDivide", "Silu", "Theirs")]
+    for one in single:
+        one["config"] = {"name": one["name"]}
+    layers = [HONEST[0], *single, *HONEST[1:]]
+    look = look_into(h5(tmp_path / "a.h5", model(*layers), keras_version="3.15.1"))
+    assert [one.place for one in look.findings if one.rule == "GH120"] == ["model_config: Theirs_1"]

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar, final
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from ..provenance.keras_config import CODE, LAYERS, LONGEST_NAME, MODELS, OPERATIONS
+from ..provenance.keras_config import CODE, FUNCTIONS, LAYERS, LONGEST_NAME, MODELS, OPERATIONS
 from .keras_options import Check, checked_options, flag, optional
 
 Value = TypeVar("Value")
@@ -26,6 +26,43 @@ WAY_OUT = "have the weights saved alone, by model.save_weights('model.weights.h5
 
 SUMS: Final = {"Add": "+", "Subtract": "-", "Multiply": "*", "Divide": "/", "TrueDivide": "/"}
 """Single operations of Keras 3 that stand as layers, of the module ``keras.src.ops.numpy``."""
+ACTIVATIONS: Final = {
+    "Relu": "relu",
+    "Relu6": "relu6",
+    "LeakyRelu": "leaky_relu",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Gelu": "gelu",
+    "Silu": "silu",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "HardSigmoid": "hard_sigmoid",
+    "HardSilu": "hard_silu",
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+}
+"""Activations that stand as single operations, of ``keras.src.ops``, by the name that a layer has them by."""
+USUAL: Final = {"axis": -1, "alpha": 1.0, "approximate": False, "negative_slope": 0.2}
+"""The options of these with which they are what a layer does by that name."""
+OLD_ACTIVATIONS: Final = {
+    "nn.relu": "relu",
+    "nn.relu6": "relu6",
+    "nn.elu": "elu",
+    "nn.selu": "selu",
+    "nn.silu": "silu",
+    "nn.swish": "silu",
+    "nn.softplus": "softplus",
+    "math.softplus": "softplus",
+    "nn.softsign": "softsign",
+    "nn.sigmoid": "sigmoid",
+    "math.sigmoid": "sigmoid",
+    "nn.tanh": "tanh",
+    "math.tanh": "tanh",
+    "nn.softmax": "softmax",
+    "nn.log_softmax": "log_softmax",
+}
 OLD_SUMS: Final = {
     "__operators__.add": "+",
     "math.add": "+",
@@ -233,18 +270,32 @@ class _Parser:
         module = str(one.get("module") or "")
         where = f"{self.path}: the layer {path!r} ({kind})"
         # In HDF5, Keras 3 leaves the module out; its layers say whether they are trainable, and operations do not.
-        of_3 = module.startswith("keras.src.ops") or (not module and kind in SUMS and config.keys() == {"name"})
+        single = (kind in FUNCTIONS and kind not in LAYERS) or kind in SUMS or kind in ACTIVATIONS
+        unnamed = not module and single and not config.keys() & {"trainable", "dtype"}
+        of_3 = module.startswith("keras.src.ops") or unnamed
         if of_3 or kind in OPERATIONS:
-            table, key = (OLD_SUMS, str(config.get("function"))) if kind in OPERATIONS else (SUMS, str(kind))
-            if key not in table:
-                raise UnsupportedModelError(f"{where}: the operation {key} is not read here; {WAY_OUT}")
-            return Layer(table[key], name, path, {})
+            return self._operation(kind, config, name, path, where)
         registered = one.get("registered_name")
         foreign = module and module.partition(".")[0] != "keras"
         if kind not in self.kinds or foreign or (isinstance(registered, str) and ">" in registered):
             own = "a layer of its maker's own" if kind not in LAYERS or foreign else "a layer that is not read here"
             raise UnsupportedModelError(f"{where} is {own}; {WAY_OUT}")
         return Layer(kind, name, path, checked_options(config, self.kinds[kind], where), _trainable(config))
+
+    def _operation(self, kind: Any, config: Any, name: str, path: str, where: str) -> Layer:  # noqa: ANN401
+        old = kind in OPERATIONS
+        key = str(config.get("function") if old else kind)
+        if sign := (OLD_SUMS if old else SUMS).get(key):
+            return Layer(sign, name, path, {})
+        activation = (OLD_ACTIVATIONS if old else ACTIVATIONS).get(key)
+        if activation is None:
+            raise UnsupportedModelError(f"{where}: the operation {key} is not read here; {WAY_OUT}")
+        odd = {} if old else {option: value for option, value in config.items() if USUAL.get(option, value) != value}
+        if odd:
+            raise UnsupportedModelError(
+                f"{where}: the operation {key} with {str(odd)[:80]} is not read here; {WAY_OUT}"
+            )
+        return Layer("Activation", name, path, {"activation": activation})
 
     def _ends(self, inner: Any, which: str) -> list[Place]:  # noqa: ANN401
         found = _places(inner[which])

@@ -20,9 +20,11 @@ from .steps import Plan, Steps, module_name
 STAND_IN = 224
 """Height and width of an input whose size is not stated, to learn shapes from."""
 LEAST_SCALE = 1 / 64
-"""A Rescaling by this or less is one of pixels from 0 to 255."""
+"""To multiply by this or less is for pixels from 0 to 255, and so is to subtract its inverse or more."""
 MOST_NAMES: Final = 2**22
 """Letters of the names of weights in a file: groups can be linked, so that a list is there under many names."""
+BRIGHTEST = 2
+"""No images whose pixels are from 0 to 1 have this mean."""
 LETS_VALUES_BE: Final = UNUSED | {"Resizing"}
 """After which pixels are in the same range as before."""
 NO_ORDER: Final = ("Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D")
@@ -60,7 +62,7 @@ def described(model: Model, weights: Mapping[str, Tensor], source: Source, path:
     stated: dict[str, Any] = {"layout": "nchw" if first else "nhwc"}
     if None not in sides:
         stated["input_shape"] = (channels, *sides)
-    if _takes_bytes(model):
+    if _takes_bytes(model, weights):
         stated["pixel_range"] = (0.0, 255.0)
     return Described(network, stated, original(model, source, old=old))
 
@@ -90,17 +92,28 @@ def _channels_first(model: Model, path: object) -> bool:
     return orders == {"channels_first"}
 
 
-def _takes_bytes(model: Model) -> bool:
-    """Whether the first thing that is done to the values of an image is to divide them by 127.5, 255 or the like."""
-    first = next((one for one in _in_a_row(model) if one.kind not in LETS_VALUES_BE), None)
-    if first is None or first.kind != "Rescaling":
+def _takes_bytes(model: Model, weights: Mapping[str, Tensor]) -> bool:
+    """Whether the first thing that is done to the values of an image makes sense for values from 0 to 255 alone."""
+    found = next((one for one in _in_a_row(model) if one[0].kind not in LETS_VALUES_BE), None)
+    if found is None:
         return False
-    scale = first.options["scale"]
-    return isinstance(scale, float) and 0 < scale <= LEAST_SCALE
+    layer, call = found
+    if layer.kind == "Rescaling":
+        scale = layer.options["scale"]
+        return isinstance(scale, float) and 0 < scale <= LEAST_SCALE
+    if layer.kind == "Normalization":
+        mean = layer.options["mean"]
+        if mean is None:
+            mean = weights[f"{module_names(model)[layer.path, '']}.mean"]
+        return bool(torch.as_tensor(mean).max() > BRIGHTEST)
+    number = next((one for one in call.given if isinstance(one, float)), 0.0)
+    if layer.kind == "*":
+        return 0 < number <= LEAST_SCALE
+    return layer.kind in ("/", "+", "-") and call.given[-1] == number and abs(number) >= 1 / LEAST_SCALE
 
 
-def _in_a_row(model: Model) -> Generator[Layer, None, bool]:
-    """The layers from the input on, as long as each is all that takes what the one before it gives.
+def _in_a_row(model: Model) -> Generator[tuple[Layer, Call], None, bool]:
+    """The layers from the input on, with their calls, as long as each is all that takes what the one before it gives.
 
     Returns:
         whether that leads to the model's output.
@@ -114,7 +127,7 @@ def _in_a_row(model: Model) -> Generator[Layer, None, bool]:
         (call,) = takers[place]
         part = model.parts[call.name]
         if not isinstance(part, Model):
-            yield part
+            yield part, call
         elif not (yield from _in_a_row(part)):
             return False
         place = (call.name, call.number)

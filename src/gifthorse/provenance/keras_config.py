@@ -49,6 +49,15 @@ LAYERS: Final = AUGMENTING.union(
 MODELS: Final = frozenset(("Functional", "Model", "Sequential"))
 OPERATIONS: Final = frozenset(("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod"))
 """Single operations that stand as layers; the graph's own rules judge them."""
+FUNCTIONS: Final = frozenset(
+    """
+    Absolute Add Celu Clip Concatenate Divide Elu Exp ExpandDims Gelu GetItem HardSigmoid HardSilu LeakyRelu Log
+    LogSigmoid LogSoftmax Matmul Max Maximum Mean Min Minimum Multiply Negative Pad Power Relu Relu6 Reshape Resize
+    Rsqrt Selu Sigmoid Silu Softmax Softplus Softsign Sqrt Square Squeeze Stack Subtract Sum Tanh Transpose TrueDivide
+    """.split()  # noqa: SIM905
+)
+"""The same in Keras 3, of ``keras.ops``; in HDF5 it leaves out where they are from."""
+KNOWN: Final = LAYERS | MODELS | OPERATIONS | FUNCTIONS
 WEIGHTED: Final = frozenset(name for name in LAYERS if "Conv" in name and "Pooling" not in name) | {
     "Dense",
     "EinsumDense",
@@ -162,7 +171,7 @@ def _judge(one: Json, look: Look, place: str) -> None:
     elif isinstance(registered, str) and ">" in registered:
         look.find("GH120", f"{kind} is registered as {registered!r}", place)
     elif isinstance(config, dict) and "name" in config and "inbound_nodes" in one:  # a layer of Keras 2
-        if kind not in LAYERS | MODELS | OPERATIONS:
+        if kind not in KNOWN:
             look.find("GH120", f"the layer {kind} is none of Keras", place)
     elif module is None and "registered_name" in one and kind == "function":
         look.find("GH120", f"a function of the maker's own, {_told(registered or config)!r}", place)

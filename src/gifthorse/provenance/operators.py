@@ -83,13 +83,13 @@ ORDINARY: Final = (
     | SHAPES
     | _names(
         """
-        relu relu6 leakyrelu prelu rrelu elu celu selu gelu silu swish hardswish hardsigmoid hardtanh mish softplus
-        softsign tanh sigmoid erf clamp clip clampmin clampmax softmax logsoftmax sparsemax activation fastgelu biasgelu
-        logsigmoid logsigmoidforward hardmish glu
+        relu relu6 leakyrelu prelu rrelu elu celu selu gelu silu swish hardswish hardsilu hardsigmoid hardtanh mish
+        softplus softsign tanh sigmoid erf clamp clip clampmin clampmax softmax logsoftmax sparsemax activation fastgelu
+        biasgelu logsigmoid logsigmoidforward hardmish glu
         add sub rsub mul div reciprocal neg exp log log2 log10 log1p expm1 sqrt rsqrt pow square abs sum mean average
-        addcmul addcdiv addn subtract multiply divide maximum minimum max min reducesum reducemean reducemax reducemin
-        reducel1 reducel2 reducesumsquare reducelogsumexp logsumexp norm linalgvectornorm var varmean std prod amax amin
-        aminmax dot lerp cumsum sin cos
+        addcmul addcdiv addn subtract multiply divide truedivide power negative absolute maximum minimum max min
+        reducesum reducemean reducemax reducemin reducel1 reducel2 reducesumsquare reducelogsumexp logsumexp norm
+        linalgvectornorm var varmean std prod amax amin aminmax dot lerp cumsum sin cos
         maxpool maxpool1d maxpool2d maxpool3d maxpool2dwithindices maxpool3dwithindices averagepool avgpool1d avgpool2d
         avgpool3d globalaveragepool globalmaxpool adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d
         adaptivemaxpool1d adaptivemaxpool2d lppool globallppool averagepooling1d averagepooling2d averagepooling3d
