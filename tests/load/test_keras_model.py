@@ -146,6 +146,7 @@ def test_whether_pixels_are_bytes_is_told_by_what_is_done_first(tmp_path, first,
     [
         (models.keras.ops.gelu, "the operation Gelu with {'approximate': True} is not read"),
         (lambda x: models.keras.ops.mean(x, axis=-1, keepdims=True), "the operation Mean is not read"),
+        (lambda x: x - models.keras.ops.convert_to_tensor([0.5, 0.4, 0.3]), "'subtract.*' is given a table of numbers"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

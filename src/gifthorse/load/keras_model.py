@@ -362,6 +362,8 @@ class _Parser:
         strange = {key: value for key, value in named.items() if key != "training" and value not in (None, False)}
         if strange:
             raise UnsupportedModelError(f"{where} is called with {', '.join(strange)}, which is not read here")
+        if any(isinstance(one, dict) and one.get("class_name") != "__keras_tensor__" for one in positional):
+            raise UnsupportedModelError(f"{where} is given a table of numbers, which is not read here; {WAY_OUT}")
         return tuple(float(one) if type(one) in (int, float) else _place(one) for one in positional)
 
 
