@@ -335,23 +335,74 @@ def test_sizes_that_would_grow_without_an_end(operator, one, other, error):
         apply(operator, {"0": one, "1": other}, torch.zeros(1))
 
 
-@pytest.mark.parametrize("name", ["images", "twice"])
-def test_weights_and_images_are_not_written_into(name):
-    """Under the name of something that the network has made itself, and may write into."""
+WRITTEN = {
+    "under its name": ("image", "aten.clone.default", {"self": Value("image")}),
+    "under the name of a copy": ("copy", "attribute", {"name": "weight"}),
+    "out of a view": ("view", "aten.select.int", {"dim": Value("copy"), "self": Value("weight"), "index": 0}),
+    "in its own right": ("weight", "", {}),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_weights_and_images_are_not_written_into(how):
+    """As what the network itself has made may be."""
     images, weight = torch.ones(2, 3, 4, 4), torch.ones(3, 3, 1, 1)
-    nodes = (
-        Node("aten.zeros.default", {"size": [3, 3, 1, 1]}, (name,)),
-        Node("attribute", {"name": "weight"}, ("twice",)),
-        Node("aten.fill_.Scalar", {"self": Value(name), "value": 5.0}, ("other",)),
-        Node("aten.conv2d.default", {"input": Value("images"), "weight": Value("twice")}, ("given",)),
-        Node("aten.mean.dim", {"self": Value("given"), "dim": [2, 3]}, ("answer",)),
+    name, operator, inputs = WRITTEN[how]
+    graph = Graph(
+        "image",
+        Block(
+            (
+                Node("attribute", {"name": "weight"}, ("weight",)),
+                Node("aten.zeros.default", {"size": [1]}, ("copy",)),
+                *([Node(operator, inputs, (name,))] if operator else []),
+                Node("aten.fill_.Scalar", {"self": Value(name), "value": 5.0}, ("other",)),
+                Node("aten.conv2d.default", {"input": Value("image"), "weight": Value("weight")}, ("given",)),
+                Node("aten.mean.dim", {"self": Value("given"), "dim": [2, 3]}, ("answer",)),
+            ),
+            (Value("answer"),),
+        ),
     )
-    graph = Graph("images", Block(nodes if name == "twice" else (*nodes[1:3], *nodes[3:]), (Value("answer"),)))
     network = Rebuilt(graph, {"weight": weight.clone()}, frozenset({"weight"}), {}, Path("a.pt"))
     with torch.no_grad():
-        network(images)
+        try:
+            network(images)
+        except (TypeError, RuntimeError):
+            assert how == "out of a view"
     assert torch.equal(network.get_parameter("weight"), weight)
     assert torch.equal(images, torch.ones(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "said"),
+    [
+        ("aten.add.out", {"self": Value("weight"), "other": Value("weight"), "out": Value("weight")}, "aten.add.out"),
+        ("aten.relu.out", {"self": Value("image"), "out": Value("weight")}, "aten.relu.out"),
+        (
+            "aten.batch_norm.default",
+            {
+                "input": Value("weight"),
+                "weight": None,
+                "bias": None,
+                "running_mean": Value("mean"),
+                "running_var": None,
+                "training": True,
+                "momentum": 0.1,
+                "eps": 1e-5,
+                "cudnn_enabled": True,
+            },
+            "in training mode",
+        ),
+    ],
+)
+def test_operators_that_write_into_weights_are_refused(operator, inputs, said):
+    weights = {"weight": torch.ones(3, 3, 1, 1), "mean": torch.zeros(3)}
+    nodes = [Node("attribute", {"name": name}, (name,)) for name in weights]
+    nodes += [
+        Node(operator, inputs, ("other",)),
+        Node("aten.mean.dim", {"self": Value("image"), "dim": [2, 3]}, ("a",)),
+    ]
+    with pytest.raises(UnsupportedModelError, match=said):
+        Rebuilt(Graph("image", Block(tuple(nodes), (Value("a"),))), weights, frozenset(weights), {}, Path("a.pt"))
 
 
 def test_weights_of_parts_in_parts_without_an_end(exported, tmp_path):

@@ -25,6 +25,8 @@ MOST_NUMBERS: Final = 2**26
 """Of one value, for each image; a few bytes can ask for any number."""
 FEWEST: Final = 3  # images that there is room for
 IN_TRAINING: Final = ("training", "train", "use_input_stats")
+STATISTICS: Final = ("running_mean", "running_var")
+"""Which are written into in training."""
 
 
 class _Part(nn.Module):
@@ -211,7 +213,9 @@ def _check(graph: Graph, weights: Mapping[str, Tensor], constants: Mapping[str, 
     values = plain_values(graph)
     moved = _moved(graph)
     for node in graph.block.operators():
-        if _trains(node, values) and not moved.isdisjoint(node.used()):  # weights may be normalised by their own spread
+        held = any(known(node.inputs.get(name), values) is not None for name in STATISTICS)
+        # Weights may be normalised by their own spread, if that is not kept.
+        if _trains(node, values) and (held or not moved.isdisjoint(node.used())):
             raise UnsupportedModelError(
                 f"{path} was exported in training mode ({node.operator}); call the model's eval() and export it again"
             )
@@ -290,9 +294,9 @@ def _own(graph: Graph) -> set[str]:
     times = Counter([graph.input, *_given(graph.block)])
     found: set[str] = set()
     for node in graph.block.operators():
-        base, source = base_name(node.operator), next(iter(node.inputs.values()), None)
-        shows = isinstance(source, Value) and source.name in found and (base in VIEWS or is_in_place(node.operator))
-        if shows or base in MAKERS:
+        base, (first, source) = base_name(node.operator), next(iter(node.inputs.items()), ("", None))
+        shows = first == "self" and isinstance(source, Value) and source.name in found
+        if base in MAKERS or (shows and (base in VIEWS or is_in_place(node.operator))):
             found |= {one for one in node.outputs[:1] if isinstance(one, str) and times[one] == 1}
     return found
 

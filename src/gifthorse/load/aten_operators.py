@@ -204,7 +204,9 @@ def is_known(name: str) -> bool:
     if not name.startswith("aten."):
         return False
     if base in TENSORS:
-        return _overload(name) is not None or base in NUMBERS
+        overload = _overload(name)
+        # One with an ``out`` would write over weights.
+        return base in NUMBERS if overload is None else not overload._schema.is_mutable
     return any(base in known for known in (NUMBERS, LISTS, OTHERWISE))
 
 
