@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..core.data import Samples
 from ..core.model import Classifier, ModelSpec
-from ..errors import ModelFileError
+from ..errors import ModelFileError, UnsafeFileError
 from .interface import Original
 
 TOLERANCE = 1e-4
@@ -20,6 +20,7 @@ def check_random(model: Classifier, original: Original) -> None:
 
     Raises:
         ModelFileError: they differ; says by how much.
+        UnsafeFileError: the network changes its weights.
     """
     generator = torch.Generator().manual_seed(0)
     for count in BATCHES:
@@ -54,7 +55,13 @@ def network_inputs(images: Tensor, spec: ModelSpec) -> Tensor:
 def _compare(model: Classifier, original: Original, images: Tensor, what: str) -> None:
     inputs = network_inputs(images, model.spec)
     network = model.network
+    before = _versions(network)
     ours = network(inputs.to(model.device)).float().cpu()
+    if _versions(network) != before:
+        raise UnsafeFileError(
+            f"{_name(model)}: the network writes into its own weights while it computes, so that what is vetted would "
+            "not be what is used; no classifier does"
+        )
     theirs = original(inputs.contiguous()).float()
     if ours.shape != theirs.shape:
         raise ModelFileError(
@@ -70,6 +77,11 @@ def _compare(model: Classifier, original: Original, images: Tensor, what: str) -
             f"{float(apart[worst]):.2g}, where {allowed:.2g} is allowed; it cannot be vetted by gradients, only "
             "as a black box"
         )
+
+
+def _versions(network: torch.nn.Module) -> list[int]:
+    """How often each weight was written into."""
+    return [weight._version for weight in network.state_dict(keep_vars=True).values()]
 
 
 def _name(model: Classifier) -> str:
