@@ -112,9 +112,9 @@ def _quick_trials() -> Iterator[None]:
         _, ended = os.waitpid(child, 0)
         return f"the HDF5 library cannot read it, hangs or crashes on it ({ended})" if ended else None
 
+    trial._known().clear()  # of the inputs before
     with patch.object(trial, "_tried", tried):
         yield
-    trial._known().clear()
 
 
 def _end_with(trial: Any, path: Path) -> NoReturn:  # noqa: ANN401 - a module

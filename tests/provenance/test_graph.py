@@ -95,6 +95,20 @@ class Inception(nn.Module):
         return torch.cat([branch(images) for branch in self.branches], 1)
 
 
+class Masked(nn.Module):
+    """A mask is made as large as the image, and of nothing that is in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+
+    def forward(self, images):
+        x = self.conv(images)
+        mask = x.new_zeros(x.shape[2:])
+        mask[:2].fill_(1)
+        return self.head((x + mask.masked_fill(mask != 0, -1.0)).mean((2, 3)))
+
+
 def ended(*layers, channels):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 4))
 
@@ -106,6 +120,7 @@ HONEST = {
         nn.Conv2d(104, 8, 1), Dense(8, 16), channels=72,
     ),
     "attention": Attention,
+    "masked": Masked,
     "inception": lambda: ended(Inception(3), Inception(24), Inception(24), channels=24),
     "squeeze": lambda: ended(nn.Conv2d(3, 8, 3, groups=1), nn.Hardswish(), nn.Conv2d(8, 8, 3, groups=8), channels=8),
 }  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from gifthorse.load.keras_runtime import keras_module
 from gifthorse.provenance.content import look_into
 from gifthorse.provenance.graph import look_at_graph
-from gifthorse.provenance.keras_config import CODE, LAYERS, graph_of
+from gifthorse.provenance.keras_config import AUGMENTING, CODE, LAYERS, graph_of
 
 
 def layer(kind, name, sources=(), **config):
@@ -206,6 +206,28 @@ def test_every_layer_of_keras_is_known():
     assert layers - LAYERS == {"Layer", "Wrapper", *CODE} & layers
 
 
+NEEDED = ({}, {"factor": 0.3}, {"height_factor": 0.3, "width_factor": 0.3}, {"factor": 4})
+"""What one or other of the layers that augment cannot be made without."""
+
+
+@pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # within Keras
+@pytest.mark.parametrize("name", sorted(AUGMENTING))
+def test_keras_hands_images_on_where_it_augments(name):
+    """Nothing else would show it if it did not, as Keras is not given the layer when a network is compared."""
+    keras = keras_module()
+    if not hasattr(keras.layers, name):
+        pytest.skip("this layer is one of Keras 2")
+    for options in NEEDED:
+        try:
+            made = getattr(keras.layers, name)(**options)
+            break
+        except (TypeError, ValueError):
+            continue
+    images = np.random.default_rng(0).uniform(0, 255, (2, 9, 8, 3)).astype(np.float32)
+    assert np.array_equal(keras.ops.convert_to_numpy(made(images, training=False)), images)
+
+
 def test_augmentation_hands_images_on():
     layers = [layer("InputLayer", "image"), layer("RandomFlip", "flip", ["image"], mode="horizontal")]
     layers += [layer("Conv2D", "conv", ["flip"]), layer("Flatten", "flat", ["conv"]), layer("Dense", "out", ["flat"])]
@@ -221,4 +243,5 @@ def test_operations_of_keras_3_are_part_of_it(tmp_path):
         one["config"] = {"name": one["name"]}
     layers = [HONEST[0], *single, *HONEST[1:]]
     look = look_into(h5(tmp_path / "a.h5", model(*layers), keras_version="3.15.1"))
-    assert [one.place for one in look.findings if one.rule == "GH120"] == ["model_config: Theirs_1"]
+    found = [(one.rule, one.place) for one in look.findings if one.rule in ("GH120", "GH121")]
+    assert found == [("GH120", "model_config: Theirs_1"), ("GH121", "Theirs_1")]

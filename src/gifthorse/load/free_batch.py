@@ -19,7 +19,7 @@ from .aten import Rebuilt
 from .aten_operators import base_name
 from .graph import Batch, Graph, Node
 
-VIEWS: Final = {"view": "size", "reshape": "shape", "_unsafe_view": "size"}
+RESHAPES: Final = {"view": "size", "reshape": "shape", "_unsafe_view": "size"}
 SPREADS: Final = {"expand": "size", "repeat": "repeats"}
 MADE: Final = {"zeros": "size", "ones": "size", "full": "size", "new_zeros": "size", "new_ones": "size"}
 TIMES: Final = 3
@@ -80,10 +80,10 @@ class _Runs:
     def step(self, node: Node) -> Node:
         """Run a node in both, changed where it has to be."""
         self.network.step(node, self.before, self.few)
-        name = (VIEWS | SPREADS | MADE).get(base_name(node.operator), "")
+        name = (RESHAPES | SPREADS | MADE).get(base_name(node.operator), "")
         changed = self._changed(node, name) if name in node.inputs else node
         self.network.step(changed, self.after, self.many)
-        if node.outputs and base_name(node.operator) not in VIEWS:
+        if node.outputs and base_name(node.operator) not in RESHAPES:
             inherited = [self.around[one] for one in node.used() if one in self.around]
             if inherited:
                 self.around[str(node.outputs[0])] = inherited[0]

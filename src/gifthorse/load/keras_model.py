@@ -63,6 +63,7 @@ OLD_ACTIVATIONS: Final = {
     "nn.softmax": "softmax",
     "nn.log_softmax": "log_softmax",
 }
+"""The same in Keras 2, by the function of a ``TFOpLambda``."""
 OLD_SUMS: Final = {
     "__operators__.add": "+",
     "math.add": "+",
@@ -71,7 +72,7 @@ OLD_SUMS: Final = {
     "math.truediv": "/",
     "math.divide": "/",
 }
-"""The same in Keras 2, by the function of a ``TFOpLambda``."""
+"""``SUMS`` in Keras 2, by the function of a ``TFOpLambda``."""
 
 
 @final
