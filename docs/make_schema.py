@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from gifthorse.provenance.record import MOST
 from gifthorse.report import schema
 
 PAGE = Path(__file__).with_name("report-schema.md")
@@ -72,7 +73,7 @@ def _array(field: dict[str, Any]) -> str:
 
 def _range(field: dict[str, Any]) -> str:
     low, high = field.get("minimum"), field.get("maximum")
-    if low is not None and high is not None:
+    if low is not None and high not in {None, MOST}:
         return f" in [{low:g}, {high:g}]"
     return "" if low is None else f" from {low:g}"
 

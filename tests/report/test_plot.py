@@ -28,5 +28,9 @@ def test_same_numbers_same_bytes():
     assert drawn(43, (33,)) == drawn(43, (33,))
 
 
+def test_of_many_flagged_labels_some_are_marked():
+    assert drawn(2000, tuple(range(1000))).count(VARIABLES[FLAG]) < 150
+
+
 def test_nothing_to_draw():
     assert norms_svg([], ()) == ""

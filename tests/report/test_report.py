@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from gifthorse.cli.show import show
 from gifthorse.core.verdict import Outcome
 from gifthorse.errors import DataError, OptionError
 from gifthorse.report import load_verdict, render, write_report
@@ -105,6 +106,8 @@ def test_no_report_is_a_wrong_path(tmp_path):
         (lambda text: text.replace('"seconds": 73.4', '"seconds": NaN'), "seconds"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema_version"),
         (lambda text: '{"labels": [' + "0," * 2**20 + "0]}", "has more than 524,288 values"),
+        (lambda text: text.replace('"label": 7', '"label": 8', 1), "label 7 is flagged or pictured, but"),
+        (lambda text: text.replace('"targets": [\n    7\n  ]', '"targets": [7, 7]', 1), "a label is there twice"),
     ],
 )
 def test_damaged_report_names_file_and_rule(tmp_path, damage, rule):
@@ -115,6 +118,28 @@ def test_damaged_report_names_file_and_rule(tmp_path, damage, rule):
     with pytest.raises(DataError, match=rf"report\.json: .*{rule}"):
         render(tmp_path)
     assert (tmp_path / "report.html").read_bytes() == page
+
+
+def test_more_bytes_than_a_report_has_are_not_read(tmp_path):
+    with (tmp_path / "report.json").open("wb") as file:
+        file.truncate(2**40)  # none of it is on the disk
+    with pytest.raises(DataError, match="has more than 268,435,456 bytes"):
+        render(tmp_path)
+
+
+def test_a_report_of_others_obeys_nobody(tmp_path, capsys):
+    write_report(fakes.whole_vetting(), tmp_path)
+    path = tmp_path / "report.json"
+    text = path.read_text("utf-8")
+    for ours in ("turn right", "The trigger of one label", "models/signs"):
+        assert ours in text
+        text = text.replace(ours, r"\u001b[2J\u202e" + ours)
+    path.write_text(text, "utf-8")
+    show(render(tmp_path), [])
+    rendered = [(tmp_path / name).read_text("utf-8") for name in ("report.html", "results.sarif")]
+    for said in (capsys.readouterr().out, *rendered):
+        assert r"\x1b" in said
+        assert not {"\x1b", "\u202e"} & set(said)
 
 
 def rewrite(path, *, metadata=None, **changes):

@@ -1,7 +1,8 @@
 """What can be wrong with a file, in plain words: a finding, and the rule that it comes from."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import Final, Literal, Protocol, final
 
 from .rules import RULES, Level, Rule
 
@@ -37,7 +38,15 @@ class Finding:
         return RULE[self.rule].leaves_open
 
 
-def outcome_of(findings: tuple[Finding, ...]) -> Outcome:
+class LeavesOpen(Protocol):
+    """A finding, or the record of one."""
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether it speaks against nothing, but leaves a question without an answer."""
+
+
+def outcome_of(findings: Collection[LeavesOpen]) -> Outcome:
     """Found, if anything speaks against the file; cannot tell, if a question is left open."""
     if any(not finding.leaves_open for finding in findings):
         return "found"

@@ -1,8 +1,10 @@
 """What every part of a written record is made of."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+NO_BREAK = "\N{NO-BREAK SPACE}"  # stands between a number and its unit
 
 
 class Record(BaseModel):
@@ -21,4 +23,20 @@ def printable(value: object) -> str:
 
     Bytes of a file name that are not UTF-8, line feeds and other control characters are written out.
     """
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in str(value))
+    return "".join(
+        one if one.isprintable() or one == NO_BREAK else one.encode("unicode_escape").decode("ascii")
+        for one in str(value)
+    )
+
+
+MOST = 2**53  # the largest whole number that every reader of JSON keeps
+Count = Annotated[int, Field(ge=0, le=MOST)]
+"""How many of something."""
+
+
+def _written_out(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value  # what is no text is refused by the type
+
+
+Text = Annotated[str, BeforeValidator(_written_out)]
+"""Text that is printable, as ``printable`` has it: whoever wrote it, a scan or a file that is read back."""

@@ -4,7 +4,6 @@ import math
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from ..core.vetting import Vetting
 from ..errors import DataError
 from ..metrics import clopper_pearson
 from ..provenance.examined import recorded
+from ..provenance.record import printable
 from ..provenance.verify import Examination
 from .document import (
     Clean,
@@ -59,11 +59,11 @@ def from_vetting(
         p_value=_finite(verdict.p_value),
         targets=verdict.targets,
         schema_version=1,
-        reason=_text(verdict.reason),
-        null=_text(verdict.null),
+        reason=verdict.reason,
+        null=verdict.null,
         model=_model(vetting),
         file=recorded(examination) if examination else None,
-        samples=Clean(count=vetting.samples, source=_text(vetting.samples_source)),
+        samples=Clean(count=vetting.samples, source=vetting.samples_source),
         accuracy=_finite(vetting.accuracy),
         accuracy_interval=_interval(vetting.accuracy, vetting.samples),
         detector=Detection(spec=_method(verdict.spec), seed=verdict.seed, cost=_json_object(verdict.cost)),
@@ -77,7 +77,7 @@ def from_vetting(
             torch=torch.__version__,
             numpy=np.__version__,
         ),
-        command=None if command is None else _text(command),
+        command=command,
         started=vetting.started,
         seconds=vetting.seconds,
         looked_for=looked_for(vetting.verdict.spec),
@@ -93,9 +93,9 @@ def pictured(verdict: Verdict) -> tuple[LabelEvidence, ...]:
 def _model(vetting: Vetting) -> Model:
     origin = vetting.origin
     return Model(
-        path=_text(origin.path) if origin else None,
+        path=str(origin.path) if origin else None,
         format=origin.format if origin else None,
-        arch=_text(origin.arch) if origin else None,
+        arch=origin.arch if origin else None,
         sha256=origin.sha256 if origin else None,
         size=origin.size if origin else None,
         input_shape=vetting.input_shape,
@@ -123,7 +123,7 @@ def _repair(vetting: Vetting, repaired: Repaired) -> Repair:
     after = vetting.verdict_after
     return Repair(
         accepted=repaired.accepted,
-        reason=_text(repaired.reason),
+        reason=repaired.reason,
         spec=_method(repaired.spec),
         seed=repaired.seed,
         held_out=repaired.held_out,
@@ -136,7 +136,7 @@ def _repair(vetting: Vetting, repaired: Repaired) -> Repair:
             outcome=after.outcome,
             p_value=_finite(after.p_value),
             targets=after.targets,
-            reason=_text(after.reason),
+            reason=after.reason,
         )
         if after
         else None,
@@ -157,7 +157,7 @@ def _target_repair(vetting: Vetting, repaired: Repaired, label: int) -> TargetRe
 
 def _guard(guard: GuardState | None, reason: str) -> RuntimeGuard:
     return RuntimeGuard(
-        reason=_text(reason),
+        reason=reason,
         spec=_method(guard.spec) if guard else None,
         seed=guard.seed if guard else None,
         facts=_json_object(guard.facts) if guard else {},
@@ -180,7 +180,7 @@ def _picture(vetting: Vetting, evidence: LabelEvidence) -> Picture:
 
 
 def _name(vetting: Vetting, label: int) -> str:
-    return _text(vetting.class_names[label]) if label < len(vetting.class_names) else str(label)
+    return vetting.class_names[label] if label < len(vetting.class_names) else str(label)
 
 
 def _method(spec: Spec) -> Method:
@@ -195,13 +195,8 @@ def _finite(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
-def _text(value: str | Path) -> str:
-    """``value`` with the bytes of a file name that are not UTF-8 written out, so that every writer takes it."""
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def _json_object(values: Mapping[str, object]) -> dict[str, JsonValue]:
-    return {_text(key): _json(value) for key, value in values.items()}
+    return {printable(key): _json(value) for key, value in values.items()}
 
 
 def _json(value: object) -> JsonValue:
@@ -213,4 +208,4 @@ def _json(value: object) -> JsonValue:
         return _json_object({str(key): item for key, item in value.items()})
     if isinstance(value, list | tuple):
         return [_json(item) for item in value]
-    return _text(str(value))
+    return printable(value)

@@ -8,6 +8,7 @@ from ..errors import DataError, OptionError
 from .document import ReportDocument
 
 FILE_NAME = "report.json"
+MOST_BYTES = 2**28  # pictures and all, a report has a few million
 MOST_VALUES = 2**19  # a thousand labels take a few ten thousand; each that breaks a rule costs a kilobyte
 
 
@@ -26,7 +27,10 @@ def read_json(out: Path) -> ReportDocument:
     path = out / FILE_NAME
     if not path.is_file():
         raise OptionError(f"{path}: no such file; name a folder that `gifthorse vet` or `gifthorse scan` has written")
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise DataError(f"{path}: has more than {MOST_BYTES:,} bytes, which no report has; run the scan again")
     if content.count(b",") > MOST_VALUES:
         raise DataError(f"{path}: has more than {MOST_VALUES:,} values, which no report has; run the scan again")
     try:

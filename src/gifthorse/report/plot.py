@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST_BARS = 100  # beyond that the bars are thinner than a line, and a histogram says more
 MOST_NAMED = 4  # markers that are written beside each other
+MOST_MARKED = 100  # in a histogram; more are no help to the eye, and each takes time
 # Colours that stand for variables of the page's style sheet, so that the plot follows light and dark.
 INK, SOFT, BAR, FLAG = "#010101", "#020202", "#030303", "#040404"
 VARIABLES = {INK: "var(--soft)", SOFT: "var(--line)", BAR: "var(--bar)", FLAG: "var(--flag)"}
@@ -89,7 +90,7 @@ def _histogram(axes: "Axes", norms: dict[int, float], targets: Sequence[int]) ->
     counts, _, _ = axes.hist(list(norms.values()), bins=60, color=BAR, rwidth=0.9)
     top = float(max(counts))
     axes.set_ylim(0, top * 1.1)
-    flagged = [target for target in targets if target in norms]
+    flagged = [target for target in targets if target in norms][:MOST_MARKED]
     for place, target in enumerate(flagged):
         axes.axvline(norms[target], color=FLAG, linewidth=2)
         if place < MOST_NAMED:

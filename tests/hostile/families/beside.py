@@ -4,15 +4,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
 from gifthorse.arch import ARCHITECTURES, untrained
+from gifthorse.report import from_vetting, to_json
 
 from .place import Named, Place, safetensors_bytes
+
+REPORT_TESTS = Path(__file__).parents[2] / "report"
 
 
 def weights() -> bytes:
@@ -151,6 +159,26 @@ def guard_header() -> str:
     return json.dumps({"version": 1, "spec": spec, "seed": 0, "facts": {"threshold": 0.5}, "model": fingerprint(model)})
 
 
+def _whole_report() -> dict[str, Any]:
+    """As it should be; it finds no backdoor."""
+    sys.path.insert(0, str(REPORT_TESTS))
+    try:
+        fakes, examined = import_module("report_fakes"), import_module("test_examined")
+    finally:
+        sys.path.remove(str(REPORT_TESTS))
+    vetting = replace(fakes.whole_vetting(), verdict=fakes.verdict(targets=()))
+    found: dict[str, Any] = json.loads(to_json(from_vetting(vetting, examination=examined.EVERY_RULE)))
+    return found
+
+
+CHANGES: Mapping[str, tuple[Any, ...]] = {
+    "image-without-area": ("model", "input_shape", 1, 0), "image-of-many-digits": ("model", "input_shape", 1, 10**400), "rule-of-nobody": ("file", "findings", 0, "rule", "GH999"), "hash-of-nobody": ("file", "files", 0, "stated", 0, "algorithm", "rot13"),
+    "found-but-nothing": ("file", "findings", []), "year-9999": ("started", "9999-12-31T23:59:59Z"), "year-1": ("started", "0001-01-01T00:00:00+14:00"), "takes-for-ever": ("seconds", 1e300), "norm-endless": ("labels", 0, "norm", 1e308), "norm-below-zero": ("labels", 0, "norm", -1.0),
+    "label-twice": ("labels", 5, "label", 1), "target-twice": ("targets", [0, 0]), "target-unknown": ("targets", [10**6]), "size-of-many-digits": ("model", "size", 10**400), "file-of-many-digits": ("file", "files", 0, "size", 10**400), "picture-is-markup": ("pictures", 0, "mask", '"><script>'),
+}  # fmt: skip
+"""Of a report, one value, by where it is."""
+
+
 def reports(place: Place) -> Iterator[Named]:
     """``report.json`` that was tampered with; the folder is what is opened."""
     base: dict[str, object] = {"schema_version": 1, "outcome": "no-backdoor-found", "p_value": 0.5}
@@ -161,6 +189,14 @@ def reports(place: Place) -> Iterator[Named]:
     }  # fmt: skip
     for name, text in texts_of.items():
         _, path = place.write(f"{name}/report.json", text)
+        yield name, path.parent
+    for name, (*where, last, value) in CHANGES.items():
+        report = _whole_report()
+        part: Any = report
+        for step in where:
+            part = part[step]
+        part[last] = value
+        _, path = place.write(f"{name}/report.json", json.dumps(report))
         yield name, path.parent
     folder = place.folder / "a-link"
     folder.mkdir()
