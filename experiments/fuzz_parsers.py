@@ -29,6 +29,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import json_mutator
 import record
 from fuzz_targets import TARGETS
 
@@ -109,8 +110,18 @@ def fuzz(name: str, arguments: list[str]) -> None:
         import_module(f"gifthorse.{TARGETS[name].module}")
         first = next(Path(arguments[-1]).iterdir()).read_bytes()
         run(name, first)  # which imports the rest of what it uses
-    atheris.Setup([sys.argv[0], *arguments], lambda data: run(name, data))
+    json_aware = {}
+    if any(json_mutator.found(seed.read_bytes()) for seed in Path(arguments[-1]).glob(f"{SEED}*")):
+        json_aware = {"custom_mutator": _mutated}
+    atheris.Setup([sys.argv[0], *arguments], lambda data: run(name, data), **json_aware)
     atheris.Fuzz()
+
+
+def _mutated(data: bytes, most: int, seed: int) -> bytes:
+    from atheris import Mutate  # noqa: PLC0415 - an extra, and another function once fuzzing has begun
+
+    changed = json_mutator.mutated(data, seed, lambda data: Mutate(data, most))
+    return changed if len(changed) <= most else Mutate(data, most)
 
 
 def fuzzed(name: str, work: Path, minutes: float) -> dict[str, Any]:

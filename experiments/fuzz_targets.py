@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from unittest.mock import patch
 
 MEMORY = Path("/dev/shm")
-CAFFE_FILES = Path(__file__).parents[1] / "tests" / "load"  # which writes them by hand, too
+TESTS = Path(__file__).parents[1] / "tests"  # which make files by hand, too
 Parse = Callable[[bytes], object]
 
 
@@ -45,6 +45,19 @@ class Target:
     made: Callable[[], Iterable[bytes]] = tuple
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What answers in the place of a closed process, whatever it is asked."""
+
+    described: dict[str, Any]
+    content: bytes
+
+    def ask(self, *request: Any) -> tuple[dict[str, Any], bytes]:  # noqa: ANN401
+        """The answer."""
+        del request
+        return self.described, self.content
+
+
 @cache
 def _folder() -> Path:
     # In memory where there is such a place: to write over a file on a disk takes most of a run.
@@ -59,6 +72,15 @@ def _written(name: str, data: bytes) -> Path:
 
 def _from(module: str, name: str) -> Any:  # noqa: ANN401 - whatever is there
     return getattr(import_module(f"gifthorse.{module}"), name)
+
+
+def _of_tests(name: str) -> Any:  # noqa: ANN401 - a module
+    folder, _, module = name.rpartition("/")
+    sys.path.insert(0, str(TESTS / folder))
+    try:
+        return import_module(module)
+    finally:
+        sys.path.remove(str(TESTS / folder))
 
 
 def _look() -> Any:  # noqa: ANN401
@@ -237,21 +259,25 @@ def caffemodel(data: bytes) -> object:
 
 def exported_graph(data: bytes) -> object:
     """The program in a torch.export archive, to the network of it; torch's own reader is not run."""
-
-    class Closed:
-        """What answers in the place of a closed process."""
-
-        def ask(self, *request: Any) -> tuple[dict[str, Any], bytes]:  # noqa: ANN401
-            del request
-            return {}, b""
-
     exported = import_module("gifthorse.load.exported")
+    path = _archive_with(data, exported.PROGRAM)
+    with patch.multiple(exported, opened=lambda path: Answer({}, b""), try_out=lambda original, shape: None):
+        return exported.TorchExport().describe(path)
+
+
+def exported_weights(data: bytes) -> object:
+    """The list of weights in a torch.export archive, and the weights that it leads to."""
+    exported = import_module("gifthorse.load.exported")
+    return exported.TorchExport().read(_archive_with(data, exported.WEIGHTS))
+
+
+def _archive_with(data: bytes, member: str) -> Path:
+    """The archive of torch.export with another content of a member."""
     path = _folder() / "fuzzed.pt2"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in _exported().items():
-            archive.writestr(name, data if name.endswith(exported.PROGRAM) else content)
-    with patch.multiple(exported, opened=lambda path: Closed(), try_out=lambda original, shape: None):
-        return exported.TorchExport().describe(path)
+            archive.writestr(name, data if name.endswith(member) else content)
+    return path
 
 
 def torchscript_pickle(data: bytes) -> list[Any]:
@@ -265,6 +291,32 @@ def isolated_answer(data: bytes) -> object:
     return _from("load.archives", "tensors_of_answer")(data, _folder())
 
 
+@cache
+def _scripted() -> tuple[Path, dict[str, Any]]:
+    """An archive of TorchScript, and its weights."""
+    torch = import_module("torch")
+    path = _folder() / "sound.torchscript"
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.trace(*_network()), path)
+    return path, _from("load", "FORMATS")["torchscript"].read(path)
+
+
+def isolated_graph(data: bytes) -> object:
+    """The graph with which a closed process answers, which a hostile file may have taken over, to the network."""
+    try:
+        described = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    path, weights = _scripted()
+    torchscript = import_module("gifthorse.load.torchscript")
+    answer = Answer(described if isinstance(described, dict) else {}, b"")
+    with (
+        patch.multiple(torchscript, opened=lambda path: answer, try_out=lambda original, shape: None),
+        patch.object(torchscript.TorchScript, "read", lambda self, path: dict(weights)),
+    ):
+        return torchscript.TorchScript().describe(path)
+
+
 def tensor_head(data: bytes) -> object:
     """The head of a safetensors file, held to what every program reads alike."""
     return _from("provenance.tensor_head", "unlike")(_written("head.safetensors", data))
@@ -275,15 +327,43 @@ def keras_model(data: bytes) -> object:
     return _from("load.keras_network", "read_config")(data, "config.json")
 
 
-def hub_config(data: bytes) -> object:
-    """The configuration of a network of transformers, to the network without weights."""
+@cache
+def _snapshot() -> Path:
+    """A folder of transformers with the network that ``HUB`` describes."""
     folder = _folder() / "transformers"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
+    transformers, torch = import_module("transformers"), import_module("torch")
+    with torch.random.fork_rng(devices=[]):
+        network = transformers.ResNetForImageClassification(transformers.ResNetConfig(**json.loads(HUB)))
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    import_module("safetensors.torch").save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(HUB)
+    return folder
+
+
+def hub_config(data: bytes) -> object:
+    """The configuration of a network of transformers, beside the weights of such a network."""
+    folder = _snapshot()
     (folder / "config.json").write_bytes(data)
-    weights = folder / "model.safetensors"
-    if not weights.exists():
-        import_module("safetensors.torch").save_file({"a": import_module("torch").zeros(1)}, weights)
     return _from("load", "FOLDERS")["transformers"].describe(folder)
+
+
+def preprocessor(data: bytes) -> object:
+    """The configuration of a preprocessor of transformers."""
+    (_snapshot() / "preprocessor_config.json").write_bytes(data)
+    return import_module("gifthorse.load.transformers")._stated(_snapshot())
+
+
+def weight_index(data: bytes) -> object:
+    """The list of which weight is in which file, of a folder of transformers."""
+    folder = _folder() / "split"
+    if not folder.exists():
+        folder.mkdir()
+        for name in PARTS:
+            tensors = {name: import_module("torch").zeros(1)}
+            import_module("safetensors.torch").save_file(tensors, folder / f"{name}.safetensors")
+    (folder / "model.safetensors.index.json").write_bytes(data)
+    return import_module("gifthorse.load.transformers")._held(folder)
 
 
 def reply(data: bytes) -> object:
@@ -349,7 +429,7 @@ def request(data: bytes) -> object:
 
 @cache
 def _model() -> Any:  # noqa: ANN401
-    return _from("arch", "untrained")("mnist", _from("arch", "ARCHITECTURES")["mnist"].spec, seed=0)
+    return _of_tests("guard/test_guard_file").classifier()
 
 
 def guard(data: bytes) -> object:
@@ -358,9 +438,15 @@ def guard(data: bytes) -> object:
 
 
 def report(data: bytes) -> object:
-    """The report of an earlier scan."""
+    """The report of an earlier scan, and the page and the results in SARIF that are made of it."""
     _written("report.json", data)
-    return _from("report", "read_json")(_folder())
+    return _from("report", "render")(_folder())
+
+
+def recovered(data: bytes) -> object:
+    """The triggers beside a report."""
+    _written("triggers.safetensors", data)
+    return _from("report.triggers", "read_tensors")(_folder(), model_sha256=SHA256, input_shape=(1, 2, 2))
 
 
 @cache
@@ -400,17 +486,27 @@ def _exported() -> dict[str, bytes]:
 
 
 def _sound_program() -> Iterable[bytes]:
-    return (content for name, content in _exported().items() if name.endswith("models/model.json"))
+    return _members("PROGRAM")
+
+
+def _sound_list_of_weights() -> Iterable[bytes]:
+    return _members("WEIGHTS")
+
+
+def _members(which: str) -> Iterable[bytes]:
+    name = _from("load.exported", which)
+    return (content for member, content in _exported().items() if member.endswith(name))
 
 
 def _sound_pickle() -> Iterable[bytes]:
-    torch = import_module("torch")
-    network, images = _network()
-    stream = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"):
-        torch.jit.save(torch.jit.trace(network, images), stream)
-    with zipfile.ZipFile(stream) as archive:
+    with zipfile.ZipFile(_scripted()[0]) as archive:
         yield from (archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+
+
+def _sound_graph() -> Iterable[bytes]:
+    path, _ = _scripted()
+    described, _ = _from("load.archives", "opened")(path).ask("open_torchscript", {}, path.read_bytes())
+    yield json.dumps(described).encode()
 
 
 def _sound_networks() -> Iterable[bytes]:
@@ -430,14 +526,67 @@ def _sound_tensors() -> Iterable[bytes]:
     yield save(network.state_dict())
 
 
+def _sound_triggers() -> Iterable[bytes]:
+    torch = import_module("torch")
+    tensors = {
+        "labels": torch.tensor([0, 2]), "masks": torch.zeros(2, 1, 2, 2), "patterns": torch.full((2, 1, 2, 2), 0.5)
+    }  # fmt: skip
+    said = json.dumps({"schema_version": 1, "model_sha256": SHA256})
+    yield import_module("safetensors.torch").save(tensors, {"gifthorse": said})
+
+
+def _sound_report() -> Iterable[bytes]:
+    """All that a report can hold, of few labels, and with pictures of a few bytes."""
+    fakes, examined = _of_tests("report/report_fakes"), _of_tests("report/test_examined")
+    verdict = fakes.verdict(3, (2,))
+    vetting = replace(fakes.whole_vetting(), verdict=verdict, verdict_after=verdict)
+    finding = import_module("gifthorse.provenance.findings").Finding("GH101", "said", "file", "there")
+    document = _from("report", "from_vetting")(vetting, examination=examined.examination(finding))
+    small = dict.fromkeys(("mask", "trigger", "original", "stamped"), "AA==")
+    pictures = [
+        one.model_copy(update=small | {"examples": (one.examples[0].model_copy(update=small),)})
+        for one in document.pictures
+    ]
+    yield document.model_copy(update={"pictures": tuple(pictures)}).model_dump_json().encode()
+
+
+def _sound_guards() -> Iterable[bytes]:
+    """One of each filter, calibrated on a small network."""
+    made, path = _of_tests("guard/test_guard_file"), _folder() / "sound.safetensors"
+    for kind in _from("guard", "FILTERS").values():
+        _from("guard.guard_file", "save_guard")(made.calibrated(kind, _model()), _model(), path)
+        yield path.read_bytes()
+
+
+def _sound_samples() -> Iterable[bytes]:
+    np = import_module("numpy")
+    for save in (np.savez, np.savez_compressed):
+        stream = io.BytesIO()
+        save(stream, images=np.zeros((2, 3, 3), np.uint8), labels=np.arange(2))
+        yield stream.getvalue()
+
+
+def _sound_arrays() -> Iterable[bytes]:
+    np = import_module("numpy")
+    for values in (np.zeros((2, 3), np.float32), np.zeros((2, 3), order="F"), np.array(["a"]), np.zeros(2, "i4,f8")):
+        stream = io.BytesIO()
+        np.save(stream, values)
+        yield stream.getvalue()
+
+
+def _sound_pictures() -> Iterable[bytes]:
+    yield from map(_of_tests("hostile/families").samples.picture, ("PNG", "JPEG", "BMP", "PPM", "WEBP"))
+
+
+def _sound_sounds() -> Iterable[bytes]:
+    wav = _of_tests("hostile/families").samples.wav
+    yield from (wav(), wav(channels=2, bits=8), wav(bits=24), wav(kind=3, bits=32), wav(kind=3, bits=64))
+
+
 @cache
 def _caffemodel() -> bytes:
     """Weights of the layers in ``CAFFE``: a convolution, its statistics and scale, and a dense layer."""
-    sys.path.insert(0, str(CAFFE_FILES))
-    try:
-        files, ones = import_module("caffe_files"), import_module("numpy").ones
-    finally:
-        sys.path.remove(str(CAFFE_FILES))
+    files, ones = _of_tests("load/caffe_files"), import_module("numpy").ones
     content: bytes = files.net(
         files.layer("conv", "Convolution", [ones((2, 1, 3, 3)), ones(2)]),
         files.layer("bn", "BatchNorm", [ones(2), ones(2), ones(1)]),
@@ -467,6 +616,16 @@ filter = "strip"
 vary = { "filter.overlays" = [10, 32, 100] }
 """
 RECIPE = '[[backdoor]]\nname = "a"\ndata = "signs"\narch = "gtsrb"\n[backdoor.attack]\nname = "badnets"\noptions = {}\n'
+SHA256 = "0" * 64
+PARTS = "a", "b"  # weights, each in a file of its name
+INDEX = json.dumps({"metadata": {}, "weight_map": {name: f"{name}.safetensors" for name in PARTS}})
+PREPROCESSOR = json.dumps(
+    {
+        "do_center_crop": True, "crop_size": {"height": 8, "width": 8}, "do_rescale": True, "rescale_factor": 1 / 255,
+        "rescale_offset": True, "do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        "size": {"shortest_edge": 9}, "do_flip_channel_order": True,
+    }
+)  # fmt: skip
 SPEC = 'arch = "mnist"\ninput_shape = [1, 28, 28]\nnum_classes = 10\nmean = [0.5]\nstd = 0.5\noutputs = "logits"\n'
 CAFFE = """name: "net"
 layer { name: "data" type: "Input" top: "data" input_param { shape: { dim: 1 dim: 1 dim: 8 dim: 8 } } }
@@ -520,6 +679,7 @@ TARGETS = {
         array,
         (),
         ("\x93NUMPY\x01\x00\x3c\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }\n",),
+        _sound_arrays,
     ),
     "hdf5": Target("provenance.hdf5", hdf5, ("hdf5-linking", "hdf5-absurd", "hdf5-damaged")),
     "keras-config": Target("provenance.keras_config", keras_config, ("keras-json",)),
@@ -554,13 +714,14 @@ TARGETS = {
         "load.state_dict", state_dict, ("torch-running", "torch-hidden", "torch-absurd", "archives-contradicting")
     ),
     "pickled-network": Target("load.pickled_network", pickled_network, ("torch-running",), (), _sound_networks),
-    "safetensors": Target("load.safetensors", safetensors, ("safetensors-lying",)),
+    "safetensors": Target("load.safetensors", safetensors, ("safetensors-lying",), (), _sound_tensors),
     "keras-h5": Target("load.keras_h5", keras_h5, ("hdf5-linking", "hdf5-absurd", "hdf5-damaged")),
     "model-file": Target(
         "load",
         model_file,
         ("texts", "onnx", "caffe", "torchscript", "exported", "keras-archives", "torch-absurd"),
         ("\x02\0\0\0\0\0\0\0{}",),
+        _sound_onnx,
     ),
     "tensor-head": Target("provenance.tensor_head", tensor_head, ("safetensors-lying",), (), _sound_tensors),
     "onnx-look": Target("provenance.onnx_file", onnx_look, ("onnx",), (), _sound_onnx),
@@ -573,8 +734,12 @@ TARGETS = {
     "exported-graph": Target("load.exported_graph", exported_graph, (), (), _sound_program),
     "torchscript-pickle": Target("load.stored", torchscript_pickle, (), (), _sound_pickle),
     "isolated-answer": Target("load.archives", isolated_answer, ("safetensors-lying",), (), _sound_tensors),
+    "isolated-graph": Target("load.graph", isolated_graph, (), (), _sound_graph),
     "keras-model": Target("load.keras_model", keras_model, ("keras-json",), (KERAS,)),
+    "exported-weights": Target("load.exported", exported_weights, (), (), _sound_list_of_weights),
     "hub-config": Target("load.transformers", hub_config, (), (HUB, VIT)),
+    "preprocessor": Target("load.transformers", preprocessor, (), (PREPROCESSOR,)),
+    "weight-index": Target("load.transformers", weight_index, (), (INDEX,)),
     "reply": Target(
         "load.endpoint",
         reply,
@@ -584,10 +749,10 @@ TARGETS = {
             _binary(f'{REPLY}"parameters":{{"binary_data_size":24}}}}]}}', 24),
         ),
     ),
-    "npz": Target("data.npz", npz, ("npz",)),
+    "npz": Target("data.npz", npz, ("npz",), (), _sound_samples),
     "parquet": Target("data.parquet", parquet, ("parquet",)),
-    "image": Target("data.images", image, ("picture-files",)),
-    "wav": Target("data.audio", wav, ("sound-files",)),
+    "image": Target("data.images", image, ("picture-files",), (), _sound_pictures),
+    "wav": Target("data.audio", wav, ("sound-files",), (), _sound_sounds),
     "grid": Target("bench.grid", grid, (), (GRID,)),
     "recipes": Target("redteam.zoo", recipes, (), (RECIPE,)),
     "request": Target(
@@ -600,7 +765,8 @@ TARGETS = {
             '\n{"id":"1","outputs":[{"name":"label"}],"inputs":[]}',
         ),
     ),
-    "guard": Target("guard.guard_file", guard, ("guards",)),
-    "report": Target("report.json_report", report, ("reports",)),
+    "guard": Target("guard.guard_file", guard, ("guards",), (), _sound_guards),
+    "report": Target("report.document", report, ("reports",), (), _sound_report),
+    "recovered": Target("report.triggers", recovered, ("safetensors-lying",), (), _sound_triggers),
 }
 """Every parser of ours, by name."""

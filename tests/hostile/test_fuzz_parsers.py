@@ -5,6 +5,8 @@ import itertools
 import pytest
 from scripts import script
 
+from gifthorse.errors import GiftHorseError
+
 fuzz_parsers, fuzz_targets = script("fuzz_parsers"), script("fuzz_targets")
 MOST, MOST_FOUND = 12, 100
 
@@ -15,6 +17,18 @@ def test_seeds_raise_nothing_but_errors_of_ours(name):
     assert seeds
     for seed in seeds[:: max(1, len(seeds) // MOST)]:
         fuzz_parsers.run(name, seed)
+
+
+@pytest.mark.parametrize("name", fuzz_parsers.TARGETS)
+def test_a_seed_is_read_to_the_end(name):
+    def is_read(seed):
+        try:
+            fuzz_parsers.TARGETS[name].parse(seed)
+        except GiftHorseError:
+            return False
+        return True
+
+    assert any(map(is_read, fuzz_parsers.seeds(name)))
 
 
 @pytest.mark.parametrize("name", fuzz_parsers.TARGETS)
