@@ -4,6 +4,7 @@ import io
 import json
 import os
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,59 @@ def test_classes_of_modules_that_are_called_ops(tmp_path):
         other = with_member(tmp_path / "a.pt", tmp_path, name.partition("/")[2], content + b"\n    y = " + call)
         with pytest.raises(UnsafeFileError, match=r"calls what is no part of torch: ops ?\. ?theirs ?\. ?evil"):
             load_model(other)
+
+
+NESTED = """
+import torch
+from torch import nn, Tensor
+
+class Nested(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(4, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        a0 = [{first}, 2]
+{lines}
+        if len(a{levels}[images.size(0) % 2]) == 3:
+            images = images + 1
+        return self.dense(images.flatten(1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "error"),
+    [
+        ("images.size(0)", "lists of lists, which no classifier needs"),
+        ("1", r"no graph \(lists in lists of lists"),  # torch writes it out
+    ],
+)
+def test_lists_in_lists_are_refused_before_they_double_too_often(tmp_path, monkeypatch, first, error):
+    levels = 16
+    lines = "\n".join(f"        a{one + 1} = [a{one}, a{one}]" for one in range(levels))
+    (tmp_path / f"nested_{len(first)}.py").write_text(NESTED.format(first=first, lines=lines, levels=levels))
+    monkeypatch.syspath_prepend(tmp_path)
+    nested = import_module(f"nested_{len(first)}").Nested()
+    torch.jit.save(torch.jit.script(nested), tmp_path / "nested.pt")
+    with pytest.raises(GiftHorseError, match=error):
+        load_model(tmp_path / "nested.pt", input_shape=(1, 2, 2), num_classes=4)
+
+
+def test_lists_grow_in_no_other_way():
+    images = torch.zeros(1)
+    long = list(range(2**16))
+    for operator, values in {
+        "prim.ListConstruct": ([1], [[2]]),
+        "prim.TupleConstruct": (long, [1]),
+        "aten.append.t": ([1], [2]),
+        "aten.add.t": ([[1]], [[[2]]]),
+        "aten.mul.left_t": ([long], 2),
+    }.items():
+        with pytest.raises(UnsupportedModelError, match=r"no classifier needs"):
+            apply(operator, dict(zip("ab", values, strict=True)), images)
+    assert apply("prim.ListConstruct", {"0": [1, 2], "1": 3}, images) == [[1, 2], 3]
+    assert apply("aten.append.t", {"self": [1], "el": 2}, images) == [1, 2]
+    assert apply("aten.add.t", {"a": [1], "b": [2]}, images) == [1, 2]
 
 
 @pytest.mark.parametrize("kind", ["write", "read", "loop", "grow", "talk"])

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gifthorse.core.data import Samples
 from gifthorse.core.model import Classifier, ModelSpec
 from gifthorse.errors import ModelFileError, UnsafeFileError
-from gifthorse.load.parity import check_random
+from gifthorse.load.parity import TOGETHER, check_random, check_samples
 
 SPEC = ModelSpec(input_shape=(1, 2, 2), num_classes=3)
 
@@ -34,6 +35,19 @@ def test_other_answers_are_told():
         check_random(Classifier(network, SPEC), lambda images: network(images) + 0.001)
     with pytest.raises(ModelFileError, match=r"gives \(1, 3\) for 1 random image, in its own runtime \(1, 2\)"):
         check_random(Classifier(network, SPEC), lambda images: network(images)[:, :2])
+
+
+def test_samples_are_asked_a_few_at_a_time_and_counted_through():
+    network, asked = Network(), []
+    samples = Samples(torch.randint(0, 256, (20, 1, 2, 2), dtype=torch.uint8), torch.zeros(20, dtype=torch.int64))
+
+    def original(images):
+        asked.append(len(images))
+        return network(images) + (0.5 if len(asked) == 3 else 0) * torch.eye(len(images), 3)
+
+    with pytest.raises(ModelFileError, match=r"on 20 of the samples: image 16 by 0\.5,"):
+        check_samples(Classifier(network, SPEC), original, samples)
+    assert asked == [TOGETHER, TOGETHER, 20 - 2 * TOGETHER]
 
 
 def test_a_network_that_changes_itself_is_refused():

@@ -30,6 +30,7 @@ NEEDED: Final = frozenset(("files", "memory", "network", "output", "time"))
 """The limits without which nothing is opened."""
 PASSED: Final = ("LD_LIBRARY_PATH",)
 STARTING_SECONDS = 120
+BYTES_A_SECOND = 2**26
 SHOWN = 300
 RULE = "GH118"
 _MEMORY = re.compile(r"bad_alloc|not enough memory|can't allocate memory|Cannot allocate memory|out of memory", re.I)
@@ -49,7 +50,7 @@ class Limits:
     """What the process may take.
 
     Attributes:
-        seconds: for each answer.
+        seconds: for each answer, and a further one for each ``BYTES_A_SECOND`` that are sent with the question.
         cpu_seconds: of a processor, for all of its life.
         memory: bytes, on top of what Python and torch take.
         output: bytes that it prints, or writes to any file.
@@ -58,12 +59,12 @@ class Limits:
         content: bytes besides in an answer.
     """
 
-    seconds: float = 60
+    seconds: float = 20
     cpu_seconds: int = 600
     memory: int = 4 * 2**30
     output: int = 2**20
     open_files: int = 256
-    values: int = 2**26
+    values: int = 2**24
     content: int = 2**31
 
 
@@ -133,7 +134,7 @@ class Isolated:
         """
         if not self._end.alive:
             raise ModelFileError(f"{self.subject}: the closed process in which it was opened has ended")
-        until = time.monotonic() + self.limits.seconds
+        until = time.monotonic() + self.limits.seconds + len(content) / BYTES_A_SECOND
         self._send({"do": what, **values}, content, until)
         reply, answer = self._receive(until)
         if "error" in reply:

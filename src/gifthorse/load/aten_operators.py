@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedModelError
 from .aten_attention import MIXED, mixed
+from .graph import LONGEST
 
 
 def _names(text: str) -> frozenset[str]:
@@ -88,8 +89,23 @@ def _size(tensor: Tensor, dim: int | None = None) -> Any:  # noqa: ANN401
 
 
 def _appended(values: list[Any], value: object) -> list[Any]:
-    values.append(value)
+    values.append(_flat(value))
     return values
+
+
+def _flat(value: object) -> object:
+    if isinstance(value, list | tuple):
+        raise UnsupportedModelError(f"the network puts lists {INTO_LISTS}")
+    return value
+
+
+def _listed(*values: Any) -> list[Any]:  # noqa: ANN401
+    within = [one for one in values if isinstance(one, list | tuple)]
+    _check_size(list, len(values) + sum(map(len, within)))
+    for one in within:
+        for part in one:
+            _flat(part)
+    return list(values)
 
 
 def _rest(one: Any, other: Any) -> Any:  # noqa: ANN401
@@ -149,8 +165,7 @@ ROUNDED: Final = {"floor": "floordiv", "trunc": "truncdiv"}
 """How a ``div`` with a ``rounding_mode`` is done."""
 LARGEST: Final = 2**63
 """Of a whole number, as torch itself has them; Python's grow with each product."""
-LONGEST: Final = 2**16
-"""Of a list of sizes, or of a text."""
+INTO_LISTS: Final = "into lists of lists, which no classifier needs, and each step of which can double all of them"
 
 LISTS: Final[Mapping[str, Callable[..., Any]]] = {
     "__getitem__": operator.getitem,
@@ -166,8 +181,8 @@ LISTS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 
 PRIMITIVES: Final[Mapping[str, Callable[..., Any]]] = {
-    "prim.ListConstruct": lambda *values: list(values),
-    "prim.TupleConstruct": lambda *values: list(values),
+    "prim.ListConstruct": _listed,
+    "prim.TupleConstruct": _listed,
     "prim.NumToTensor": _plain_number,
     "prim.unchecked_cast": lambda value: value,
     "prim.Uninitialized": lambda: None,
@@ -245,7 +260,9 @@ def _computed(base: str, values: list[Any]) -> Any:  # noqa: ANN401
         times = next((one for one in values if isinstance(one, int)), 0)
         _check_size(list, max(lengths) * times)
     given = NUMBERS[base](*values)
-    _check_size(type(given), len(given) if isinstance(given, list | str) else given)
+    if isinstance(given, list):
+        return _listed(*given)
+    _check_size(type(given), len(given) if isinstance(given, str) else given)
     return given
 
 

@@ -10,6 +10,8 @@ from ..errors import ModelFileError
 
 MOST_NODES: Final = 100_000
 DEEPEST: Final = 20
+LONGEST: Final = 2**16
+"""Of a list of sizes, or of a text; and of the lists in a list, all together."""
 SCALARS = (bool, int, float, str, type(None))
 
 
@@ -176,7 +178,12 @@ def value_of(described: object) -> Any:  # noqa: ANN401 - numbers, names, or lis
     if isinstance(described, SCALARS):
         return described
     if isinstance(described, list):
-        return [value_of(one) for one in described]
+        found = [value_of(one) for one in described]
+        within = [one for one in found if isinstance(one, list)]
+        too_deep = any(isinstance(part, list) for one in within for part in one)
+        if too_deep or len(found) + sum(map(len, within)) > LONGEST:
+            raise ValueError(f"lists in lists of lists, or a list of more than {LONGEST:,} values")
+        return found
     if isinstance(described, dict) and len(described) == 1:
         ((kind, name),) = described.items()
         if kind in {"value", "tensor"}:
