@@ -17,7 +17,7 @@ from gifthorse.core.data import Samples
 from gifthorse.errors import ModelFileError, OptionError, UnsupportedModelError
 from gifthorse.isolated import Limits
 from gifthorse.load import FORMATS, check_conversion, load_model, save_model
-from gifthorse.load.archives import with_members
+from gifthorse.load.archives import opened, with_members
 from gifthorse.load.aten_operators import apply
 from gifthorse.load.stored import Numbers, tensors_in
 from gifthorse.metrics import attack_success_rate
@@ -498,3 +498,9 @@ def test_sizes_are_computed_as_torch_computes_them(operator, more, one):
 def test_sizes_with_a_factor_are_refused():
     with pytest.raises(UnsupportedModelError, match="and a factor"):
         apply("aten.add.Tensor", {"self": 1, "other": 2, "alpha": 2}, torch.zeros(1))
+
+
+def test_a_large_file_has_the_memory_that_it_takes_to_open_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("gifthorse.load.archives.Isolated", lambda *unused, limits, **options: limits.memory)
+    (tmp_path / "model.pt").write_bytes(bytes(1000))
+    assert opened(tmp_path / "model.pt") == Limits().memory + 4000

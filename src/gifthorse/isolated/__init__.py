@@ -110,7 +110,8 @@ class Isolated:
         os.close(replies)
         self._end = weakref.finalize(self, _end, self._process, (self._requests, self._replies), self._folder)
         setup = {"program": str(program), "roots": roots(packages), "threads": threads, **asdict(self.limits)}
-        until = time.monotonic() + STARTING_SECONDS
+        self._patience: float = STARTING_SECONDS
+        until = time.monotonic() + self._patience
         self._send(setup, b"", until)
         self.in_force: tuple[str, ...] = tuple(map(str, self._receive(until)[0].get("in_force", ())))
         missing = NEEDED - set(self.in_force)
@@ -134,7 +135,8 @@ class Isolated:
         """
         if not self._end.alive:
             raise ModelFileError(f"{self.subject}: the closed process in which it was opened has ended")
-        until = time.monotonic() + self.limits.seconds + len(content) / BYTES_A_SECOND
+        self._patience = self.limits.seconds + len(content) / BYTES_A_SECOND
+        until = time.monotonic() + self._patience
         self._send({"do": what, **values}, content, until)
         reply, answer = self._receive(until)
         if "error" in reply:
@@ -186,7 +188,7 @@ class Isolated:
         left = until - time.monotonic()
         pipes = ([], [self._requests]) if writing else ([self._replies], [])
         if left <= 0 or not any(select.select(*pipes, [], left)):
-            self._fail(ModelFileError, f"did not come to an end within {self.limits.seconds:g} seconds")
+            self._fail(ModelFileError, f"did not come to an end within {self._patience:.0f} seconds")
 
     def _died(self) -> NoReturn:
         try:

@@ -6,6 +6,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from .stored import Numbers, Place
 PROGRAM: Final = Path(__file__).with_name("inside_torch.py")
 PACKAGES: Final = ("torch", "numpy", "safetensors", "sympy", "mpmath", "typing_extensions", "networkx", "jinja2")
 LIMITS: Final = Limits()
+COPIES: Final = 4
 SHOWN: Final = 3
 MOST_PIXELS: Final = 2**24
 
@@ -63,8 +65,9 @@ def refuse_found(path: Path, what: str, found: Sequence[Finding]) -> None:
 
 
 def opened(path: Path) -> Isolated:
-    """A closed process for this file."""
-    return Isolated(PROGRAM, PACKAGES, path, limits=LIMITS, threads=torch.get_num_threads())
+    """A closed process for this file; torch has its bytes in memory several times while it opens it."""
+    limits = replace(LIMITS, memory=LIMITS.memory + COPIES * path.stat().st_size)
+    return Isolated(PROGRAM, PACKAGES, path, limits=limits, threads=torch.get_num_threads())
 
 
 def tensors_of_answer(content: bytes, path: Path) -> dict[str, Tensor]:
