@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -329,6 +330,17 @@ def test_the_same_network_comes_out_and_goes_back(tmp_path, make, how, shape):
         apart = [name for name in old.namelist() if old.read(name) != new.read(name)]
     assert apart
     assert all("/data/" in name for name in apart)
+
+
+@pytest.mark.parametrize("how", ["traced", "static"])
+def test_parts_have_any_name_that_torch_lets_them_have(tmp_path, how):
+    names = "run step named resolved network layers _own _layers _measured Program".split()  # noqa: SIM905
+    parts = {"flatten": nn.Flatten(), **{name: nn.Linear(4, 4) for name in names}}
+    network = nn.Sequential(OrderedDict(parts)).eval()
+    model = load_model(saved(network, how, tmp_path, (1, 2, 2)))
+    images = torch.rand(3, 1, 2, 2)
+    torch.testing.assert_close(model.network(images), network(images))
+    assert list(model.network.state_dict()) == list(network.state_dict())
 
 
 @pytest.mark.parametrize("how", ["traced", "dynamic"])

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -59,9 +59,7 @@ class Rebuilt(nn.Module):
         super().__init__()
         graph = expanded(graph)
         _check(graph, weights, constants, path)
-        self.graph = graph
         layers = dict(layers_of(graph, weights))
-        self._layers = {output: name for name, (_, outputs) in layers.items() for output in outputs}
         modules = {name: layer for name, (layer, _) in layers.items()}
         made: dict[int, nn.Parameter] = {}
         for name, tensor in weights.items():
@@ -79,14 +77,35 @@ class Rebuilt(nn.Module):
             self.register_buffer(
                 _held(name), tensor.float() if tensor.is_floating_point() else tensor, persistent=False
             )
-        self._beside = constants.keys() - weights.keys()
-        self._last_uses = _last_uses(graph.block)
-        self._own = _own(graph)
-        self._measured: set[torch.Size] = set()
+        calls = {output: name for name, (_, outputs) in layers.items() for output in outputs}
+        self.aten_program = Program(self, graph, calls, constants.keys() - weights.keys())
         fill(self, weights, by_order=False, path=path, arch="its own graph")
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
+        """What the graph gives for ``images``."""
+        return self.aten_program(images)
+
+
+@final
+class Program:
+    """Runs the graph of a network. It is no part of the network, whose parts have the names that the file gives them.
+
+    Args:
+        network: whose weights and layers are used.
+        graph: likewise.
+        layers: the names of the layers that give a value, by its name.
+        beside: names of tensors in the graph that are no weights.
+    """
+
+    def __init__(self, network: nn.Module, graph: Graph, layers: Mapping[str, str], beside: Set[str]) -> None:
+        self.network, self.graph = network, graph
+        self._layers, self._beside = layers, beside
+        self._last_uses = _last_uses(graph.block)
+        self._own = _own(graph)
+        self._measured: set[torch.Size] = set()
+
+    def __call__(self, images: Tensor) -> Tensor:
         """What the graph gives for ``images``."""
         values: dict[str, Any] = {self.graph.input: images}
         output: Tensor = self.run(self.graph.block, values, images)[0]
@@ -124,7 +143,7 @@ class Rebuilt(nn.Module):
             arguments = {name: self.resolved(one, values, images) for name, one in node.inputs.items()}
             layer = self._layers.get(outputs[0]) if outputs and isinstance(outputs[0], str) else None
             if layer is not None:
-                given = self.get_submodule(layer)(arguments.get("input", arguments.get("mat1")))
+                given = self.network.get_submodule(layer)(arguments.get("input", arguments.get("mat1")))
             elif node.operator in UNPACKED:
                 values.update(zip(outputs, arguments["0"], strict=True))
                 return
@@ -153,7 +172,7 @@ class Rebuilt(nn.Module):
         if isinstance(value, Batch):
             return value.factor * len(images)
         if isinstance(value, Constant):
-            return getattr(self, _held(value.name))
+            return getattr(self.network, _held(value.name))
         if isinstance(value, list):
             return [self.resolved(one, values, images) for one in value]
         return value
@@ -161,9 +180,9 @@ class Rebuilt(nn.Module):
     def named(self, name: str) -> Tensor:
         """A weight by its name."""
         if name in self._beside:
-            return self._buffers[_held(name)]  # type: ignore[return-value] # it was put there as a tensor
+            return self.network._buffers[_held(name)]  # type: ignore[return-value] # it was put there as a tensor
         *above, last = name.split(".")
-        found: Tensor = getattr(self.get_submodule(".".join(above)), last)
+        found: Tensor = getattr(self.network.get_submodule(".".join(above)), last)
         return found
 
 

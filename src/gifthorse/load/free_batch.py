@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedModelError
-from .aten import Rebuilt
+from .aten import Program, Rebuilt
 from .aten_operators import base_name
 from .graph import Batch, Graph, Node
 
@@ -39,14 +39,15 @@ def freed(network: Rebuilt, shape: Sequence[int], path: Path) -> Rebuilt:
     many = torch.rand(TIMES * batch, *shape[1:], generator=torch.Generator().manual_seed(0))
     if _takes(network, many):
         return network
-    graph = network.graph
+    program = network.aten_program
+    graph = program.graph
     nodes = []
     try:
-        runs = _Runs(network, many[:batch], many)
+        runs = _Runs(program, many[:batch], many)
         nodes = [runs.step(node) for node in graph.block.nodes]
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise _refusal(path, batch) from error
-    network.graph = Graph(graph.input, replace(graph.block, nodes=tuple(nodes)))
+    program.graph = Graph(graph.input, replace(graph.block, nodes=tuple(nodes)))
     if not _takes(network, many):
         raise _refusal(path, batch)
     return network
@@ -70,19 +71,19 @@ def _takes(network: Rebuilt, images: Tensor) -> bool:
 class _Runs:
     """A run with few images, and one with more, side by side."""
 
-    def __init__(self, network: Rebuilt, few: Tensor, many: Tensor) -> None:
-        self.network, self.few, self.many = network, few, many
-        self.before: dict[str, Any] = {network.graph.input: few}
-        self.after: dict[str, Any] = {network.graph.input: many}
+    def __init__(self, program: Program, few: Tensor, many: Tensor) -> None:
+        self.program, self.few, self.many = program, few, many
+        self.before: dict[str, Any] = {program.graph.input: few}
+        self.after: dict[str, Any] = {program.graph.input: many}
         self.around: dict[str, int] = {}
         """How many times in a row all images come in the dimension that holds them, where that is more than once."""
 
     def step(self, node: Node) -> Node:
         """Run a node in both, changed where it has to be."""
-        self.network.step(node, self.before, self.few)
+        self.program.step(node, self.before, self.few)
         name = (RESHAPES | SPREADS | MADE).get(base_name(node.operator), "")
         changed = self._changed(node, name) if name in node.inputs else node
-        self.network.step(changed, self.after, self.many)
+        self.program.step(changed, self.after, self.many)
         if node.outputs and base_name(node.operator) not in RESHAPES:
             inherited = [self.around[one] for one in node.used() if one in self.around]
             if inherited:
@@ -91,7 +92,7 @@ class _Runs:
 
     def _changed(self, node: Node, name: str) -> Node:
         base, batch = base_name(node.operator), len(self.few)
-        sizes = self.network.resolved(node.inputs[name], self.after, self.many)
+        sizes = self.program.resolved(node.inputs[name], self.after, self.many)
         if not isinstance(sizes, list) or not sizes or not all(isinstance(one, int) for one in sizes):
             return node
         place = None
@@ -99,8 +100,8 @@ class _Runs:
             place = 0 if sizes[0] == batch else None
         else:
             given = next(iter(node.inputs.values()))
-            source = self.network.resolved(given, self.before, self.few).shape
-            target = self.network.resolved(given, self.after, self.many).shape
+            source = self.program.resolved(given, self.before, self.few).shape
+            target = self.program.resolved(given, self.after, self.many).shape
             apart = next(
                 (index for index, (one, other) in enumerate(zip(source, target, strict=True)) if one != other), None
             )
