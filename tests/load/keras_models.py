@@ -167,6 +167,22 @@ def transferred():
     return drawn(keras.Model(images, keras.ops.softmax(L.Dense(5)(x))))
 
 
+def prepared():
+    """With the preprocessing of VGG and ResNet50 in it: from RGB to BGR, less the means of the channels."""
+    images = keras.Input((12, 10, 3))
+    x = L.RandomFlip()(keras.applications.resnet50.preprocess_input(images)) / 64
+    x = L.MaxPooling2D()(L.Conv2D(6, 3, activation="relu")(x))
+    return drawn(keras.Model(images, L.Dense(5)(L.Flatten()(x))))
+
+
+def standardised():
+    """With that of DenseNet: means and spreads of the channels, of pixels from 0 to 1; and numbers of a dense layer."""
+    images = keras.Input((12, 10, 3))
+    x = L.Conv2D(4, 3, activation="tanh")(keras.applications.densenet.preprocess_input(images))
+    x = keras.ops.subtract(np.float32([1, 2, 3, 4]), L.GlobalAveragePooling2D()(x) * np.float32([4, 3, 2, 1]))
+    return drawn(keras.Model(images, L.Dense(5)(x)))
+
+
 def plain(network, input_shape, convolutions, *, channels_first=False):
     """A ``Sequential`` with the weights of a torch network: its convolutions, their padding, whether pooling follows.
 

@@ -36,8 +36,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 SIZES = {"mobilenet": (3, 32, 32), "augmented": (3, 30, 31)}
 """Where a model does not state its own."""
-MODELS = ("every_layer", "channels_first", "resnet", "mobilenet", "transformer", "augmented", "transferred")
-BYTES = ("mobilenet", "augmented", "transferred")
+MODELS = (
+    "every_layer", "channels_first", "resnet", "mobilenet", "transformer", "augmented", "transferred", "prepared",
+    "standardised",
+)  # fmt: skip
+BYTES = ("mobilenet", "augmented", "transferred", "prepared", "standardised")
 """Those that are given pixels from 0 to 255."""
 
 
@@ -146,7 +149,17 @@ def test_whether_pixels_are_bytes_is_told_by_what_is_done_first(tmp_path, first,
     [
         (models.keras.ops.gelu, "the operation Gelu with {'approximate': True} is not read"),
         (lambda x: models.keras.ops.mean(x, axis=-1, keepdims=True), "the operation Mean is not read"),
-        (lambda x: x - models.keras.ops.convert_to_tensor([0.5, 0.4, 0.3]), "'subtract.*' is given a table of numbers"),
+        (lambda x: x - models.keras.ops.ones((1, 8, 8, 3)), "'subtract.*' is given a table of numbers"),
+        (lambda x: L.ReLU()(x[..., 1]), "'get_item.*' gives a single channel, which is not read here"),
+        (lambda x: x[..., 0:1], "'get_item.*' takes a part of a value, which is not read here"),
+        (lambda x: x[:, 0], "'get_item.*' takes a part of a value, which is not read here"),
+        (
+            lambda x: models.keras.ops.stack([x[..., 0], L.ReLU()(x)[..., 1]], -1),
+            "'stack.*' stacks what are no channels of one value",
+        ),
+        (lambda x: models.keras.ops.stack([x, x], -1), "'stack.*' stacks what are no channels of one value"),
+        (lambda x: models.keras.ops.stack([x[..., 0], x[..., 0]], -1), r"'stack.*' takes channels \[0, 0\] of 3"),
+        (lambda x: models.keras.ops.stack([x[..., 0], x[..., 1]], 1), "the operation Stack is not read here"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -156,6 +169,25 @@ def test_operations_that_are_refused(tmp_path, operation, said, suffix):
     model.save(tmp_path / f"model{suffix}")
     with pytest.raises(UnsupportedModelError, match=said):
         load_model(tmp_path / f"model{suffix}")
+
+
+def test_no_number_is_stacked_with_channels():
+    config = json.loads(models.prepared().to_json())
+    (stack,) = (one for one in config["config"]["layers"] if one["class_name"] == "Stack")
+    stack["inbound_nodes"][0]["args"][0].append(5.0)
+    with pytest.raises(UnsupportedModelError, match=r"'stack.*' stacks what are no channels of one value"):
+        keras_network.read_config(json.dumps(config), "model.keras")
+
+
+def test_numbers_for_channels_are_as_many_as_these(tmp_path):
+    images = models.keras.Input((8, 8, 3))
+    model = models.keras.Model(images, L.Flatten()(L.Dense(2)(images + np.float32([1, 2, 3]))))
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as old, zipfile.ZipFile(tmp_path / "other.keras", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"[1.0, 2.0, 3.0]", b"[1.0, 2.0, 3.0, 4.0]"))
+    with pytest.raises(ModelFileError, match=r"'add.*' has 4 numbers for"):
+        load_model(tmp_path / "other.keras")
 
 
 def test_keras_is_imported_without_a_trace():
@@ -247,6 +279,35 @@ def keras_2_file(path):
             for name, value in weights.get(one["name"], {}).items():
                 group[name] = value
     return {name: torch.from_numpy(value) for own in weights.values() for name, value in own.items()}
+
+
+def test_preprocessing_in_a_model_of_keras_2(tmp_path):
+    """As TensorFlow's Keras writes ``x[..., ::-1]`` and ``tf.nn.bias_add``: by hand, as there is no TensorFlow here."""
+    turned = keras_2_layer("SlicingOpLambda", "tf.getitem", function="__operators__.getitem")
+    backwards = {"start": None, "stop": None, "step": -1}
+    turned["inbound_nodes"] = [["input_1", 0, 0, {"slice_spec": [{"class_name": "__ellipsis__"}, backwards]}]]
+    less = keras_2_layer("TFOpLambda", "tf.bias", function="nn.bias_add")
+    less["inbound_nodes"] = [["tf.getitem", 0, 0, {"bias": [-103.5, -116.5, -123.5], "data_format": "NHWC"}]]
+    layers = [
+        keras_2_layer("InputLayer", "input_1", batch_input_shape=[None, 4, 5, 3], dtype="float32"),
+        turned,
+        less,
+        keras_2_layer("Flatten", "flat", ("tf.bias", 0, 0), data_format="channels_last"),
+    ]
+    ends = {"input_layers": [["input_1", 0, 0]], "output_layers": [["flat", 0, 0]]}
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        config = {"class_name": "Functional", "config": {"name": "model", "layers": layers, **ends}}
+        file.attrs["model_config"] = json.dumps(config).encode()
+        file.attrs["keras_version"] = b"2.9.0"
+        root = file.create_group("model_weights")
+        root.attrs["layer_names"] = [one["name"].encode() for one in layers]
+        for one in layers:
+            root.create_group(one["name"]).attrs["weight_names"] = []
+    pixels = torch.rand(2, 3, 4, 5)
+    model = load_model(tmp_path / "model.h5")
+    assert model.spec.pixel_range == (0, 255)
+    expected = pixels.flip(1).permute(0, 2, 3, 1) * 255 - torch.tensor([103.5, 116.5, 123.5])
+    torch.testing.assert_close(model(pixels), expected.flatten(1))
 
 
 def test_a_model_of_keras_2(tmp_path):

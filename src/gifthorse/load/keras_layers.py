@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..errors import ModelFileError, UnsupportedModelError
 from ..provenance.keras_config import AUGMENTING
-from .keras_model import Layer
+from .keras_model import CHANNELS, Layer, Numbers
 from .keras_options import (
     Check,
     Options,
@@ -284,10 +284,17 @@ def operated(one: Any, other: Any, *, sign: str) -> Any:  # noqa: ANN401 - of to
     return one * other if sign == "*" else one / other
 
 
-def _with_number(value: Tensor, *, sign: str, number: float, before: bool) -> Tensor:
-    found = operated(number, value, sign=sign) if before else operated(value, number, sign=sign)
+def _with_number(value: Tensor, *, sign: str, number: float | tuple[float, ...], before: bool, dim: int) -> Tensor:
+    sides = [1] * value.ndim
+    sides[dim] = -1
+    given = number if isinstance(number, float) else value.new_tensor(number).view(sides)
+    found = operated(given, value, sign=sign) if before else operated(value, given, sign=sign)
     assert isinstance(found, Tensor)
     return found
+
+
+def _in_order(value: Tensor, *, order: tuple[int, ...]) -> Tensor:
+    return value[:, list(order)]
 
 
 def _enlarged(value: Tensor, *, factors: tuple[int, int], mode: str) -> Tensor:
@@ -604,8 +611,10 @@ def _identity(b: Building, layer: Layer, given: list[int]) -> int:
     return given[0]
 
 
-def operation(b: Building, layer: Layer, given: list[int | float]) -> int:
+def operation(b: Building, layer: Layer, given: list[int | float | Numbers]) -> int:
     """A single operation that stands as a layer."""
+    if layer.kind == CHANNELS:
+        return _channels(b, layer, given)
     if len(given) != 2:
         raise ModelFileError(f"the layer {layer.path!r} is given {len(given)} values, and takes two")
     one, other = given
@@ -616,8 +625,23 @@ def operation(b: Building, layer: Layer, given: list[int | float]) -> int:
     value, constant = (one, other) if isinstance(one, int) else (other, one)
     if not isinstance(value, int):
         raise ModelFileError(f"the layer {layer.path!r} is given numbers alone")
-    function = partial(_with_number, sign=layer.kind, number=float(constant), before=isinstance(other, int))
+    number, dim = constant.values if isinstance(constant, Numbers) else float(constant), b.dim(-1, value)
+    if isinstance(number, tuple) and b.plan.shape(value)[dim - 1] != len(number):
+        raise ModelFileError(f"the layer {layer.path!r} has {len(number)} numbers for {b.plan.shape(value)}")
+    function = partial(_with_number, sign=layer.kind, number=number, before=isinstance(other, int), dim=dim)
     return b.plan.add(function, value)
+
+
+def _channels(b: Building, layer: Layer, given: list[int | float | Numbers]) -> int:
+    """The channels of an image in another order."""
+    (value,) = given
+    if not isinstance(value, int) or b.first:
+        raise UnsupportedModelError(f"the layer {layer.path!r} turns round what are no channels")
+    count = b.channels(value)
+    order = layer.options["order"] or tuple(reversed(range(count)))
+    if sorted(order) != list(range(count)):
+        raise UnsupportedModelError(f"the layer {layer.path!r} takes channels {list(order)[:9]} of {count}")
+    return b.plan.add(partial(_in_order, order=order), value)
 
 
 def _kernel_and_bias(turn: Turn) -> Callable[[Options], tuple[Weight, ...]]:

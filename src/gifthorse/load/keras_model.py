@@ -21,11 +21,13 @@ Place = tuple[str, int]
 MOST_TEXT = 2**26
 MOST_LAYERS = 10_000
 MOST_CALLS = 20_000
+MOST_CHANNELS, MOST_DIMENSIONS = 4096, 4  # of numbers that are written into a configuration
 DEEPEST = 8
 WAY_OUT = "have the weights saved alone, by model.save_weights('model.weights.h5'), and name the architecture"
 
 SUMS: Final = {"Add": "+", "Subtract": "-", "Multiply": "*", "Divide": "/", "TrueDivide": "/"}
 """Single operations of Keras 3 that stand as layers, of the module ``keras.src.ops.numpy``."""
+SIGNS: Final = frozenset(SUMS.values())
 ACTIVATIONS: Final = {
     "Relu": "relu",
     "Relu6": "relu6",
@@ -64,7 +66,11 @@ OLD_ACTIVATIONS: Final = {
     "nn.log_softmax": "log_softmax",
 }
 """The same in Keras 2, by the function of a ``TFOpLambda``."""
+PICK, STACK, CHANNELS = "[]", "stack", "channels"
+"""Channels that are picked by number, and put together again, as Keras writes BGR for RGB; and both of these in one."""
+REVERSED: Final = {"start": None, "stop": None, "step": -1}
 OLD_SUMS: Final = {
+    "nn.bias_add": "+",
     "__operators__.add": "+",
     "math.add": "+",
     "math.subtract": "-",
@@ -97,12 +103,26 @@ class Layer:
 
 @final
 @dataclass(frozen=True)
+class Numbers:
+    """One for each place in the last dimension, such as the mean of each channel."""
+
+    values: tuple[float, ...]
+
+
+CONSTANTS: Final = (float, Numbers)
+
+
+@final
+@dataclass(frozen=True)
 class Call:
     """A layer, or a model, given values; numbers stand for themselves."""
 
     name: str
     number: int
-    given: tuple[Place | float, ...]
+    given: "tuple[Given, ...]"
+
+
+Given = Place | float | Numbers
 
 
 @final
@@ -144,7 +164,7 @@ class Model:
 def run(
     model: Model,
     value: Value,
-    apply: Callable[[Layer, list[Value | float]], Value],
+    apply: Callable[[Layer, list[Value | float | Numbers]], Value],
     inside: Callable[[Model, Value], Value] | None = None,
     left: Iterator[int] | None = None,
 ) -> Value:
@@ -160,10 +180,10 @@ def run(
         if len(list(islice(left, taken))) < taken:
             raise ModelFileError(f"the layers are called more than {MOST_CALLS:,} times, or given more values")
         part = model.parts[call.name]
-        given = [one if isinstance(one, float) else values[one] for one in call.given]
+        given = [one if isinstance(one, CONSTANTS) else values[one] for one in call.given]
         if isinstance(part, Model):
             (only,) = given
-            assert not isinstance(only, float)
+            assert not isinstance(only, CONSTANTS)
             values[call.name, call.number] = inside(part, only) if inside else run(part, only, apply, left=left)
         else:
             values[call.name, call.number] = apply(part, given)
@@ -257,7 +277,9 @@ class _Parser:
             output = places[-1]
         else:
             (inputs,), (output,) = self._ends(inner, "input_layers"), self._ends(inner, "output_layers")
-            calls = self._ordered(parts, nodes, inputs, output)
+            given = {its: [self._given(node, its, part) for node in nodes[its]] for its, part in parts.items()}
+            self._fuse(parts, given, output)
+            calls = self._ordered(parts, given, inputs, output)
         sizes = _sizes(shape) if shape is not None else None
         return Model(kind, name, prefix, parts, calls, sizes, inputs, output, trainable)
 
@@ -288,6 +310,10 @@ class _Parser:
         key = str(config.get("function") if old else kind)
         if sign := (OLD_SUMS if old else SUMS).get(key):
             return Layer(sign, name, path, {})
+        if key == ("__operators__.getitem" if old else "GetItem"):
+            return Layer(PICK, name, path, {})
+        if key == "Stack" and not old and config.get("axis") == -1:
+            return Layer(STACK, name, path, {})
         activation = (OLD_ACTIVATIONS if old else ACTIVATIONS).get(key)
         if activation is None:
             raise UnsupportedModelError(f"{where}: the operation {key} is not read here; {WAY_OUT}")
@@ -307,14 +333,14 @@ class _Parser:
         return found
 
     def _ordered(
-        self, parts: Mapping[str, "Layer | Model"], nodes: Mapping[str, Any], inputs: Place, output: Place
+        self,
+        parts: Mapping[str, "Layer | Model"],
+        given: Mapping[str, list[tuple[Given, ...]]],
+        inputs: Place,
+        output: Place,
     ) -> tuple[Call, ...]:
         """The calls, each after those that give what it takes."""
-        given = {name: [self._given(node, name, parts[name]) for node in nodes[name]] for name in parts}
-        taken = {
-            output,
-            *(one for calls in given.values() for call in calls for one in call if not isinstance(one, float)),
-        }
+        taken = _taken(given, output)
         # Keras 2 counts the making of a model inside another one as its first call.
         first = {name: int(isinstance(parts[name], Model) and (name, len(given[name])) in taken) for name in parts}
         waiting = [
@@ -325,7 +351,7 @@ class _Parser:
         takers: dict[Place, list[Call]] = {}
         missing: dict[int, int] = {}
         for call in waiting:
-            sources = {one for one in call.given if not isinstance(one, float)}
+            sources = _sources(call.given)
             missing[id(call)] = len(sources)
             for source in sources:
                 takers.setdefault(source, []).append(call)
@@ -343,7 +369,41 @@ class _Parser:
             raise ModelFileError(f"{self.path}: the layer {stuck.name!r} is given {what}")
         return tuple(ordered)
 
-    def _given(self, node: Any, name: str, part: "Layer | Model") -> tuple[Place | float, ...]:  # noqa: ANN401
+    def _fuse(
+        self, parts: "dict[str, Layer | Model]", given: dict[str, list[tuple[Given, ...]]], output: Place
+    ) -> None:
+        """Make one operation of channels that are picked one by one and stacked, and one of channels turned round."""
+        picks = {
+            (name, number): call
+            for name, part in parts.items()
+            if part.kind == PICK
+            for number, call in enumerate(given[name])
+        }
+        for name, part in list(parts.items()):
+            if part.kind == STACK:
+                chosen = [[picks.get(one) if isinstance(one, tuple) else None for one in call] for call in given[name]]
+                found = [_stacked(one) for one in chosen]
+            elif part.kind == PICK and all(len(call) == 1 for call in given[name]):
+                found = [(call[0], ()) for call in given[name]]
+            else:
+                continue
+            orders = {order for _, order in found}
+            if len(orders) != 1 or None in orders:
+                raise UnsupportedModelError(
+                    f"{self.path}: the layer {part.path!r} stacks what are no channels of one value, which is not read "
+                    f"here; {WAY_OUT}"
+                )
+            parts[name] = Layer(CHANNELS, name, part.path, {"order": orders.pop()})
+            given[name] = [(source,) for source, _ in found]
+        for name in [name for name, part in parts.items() if part.kind == PICK]:
+            del parts[name], given[name]
+        alone = next((one for one in _taken(given, output) if one in picks and one[0] not in parts), None)
+        if alone is not None:
+            raise UnsupportedModelError(
+                f"{self.path}: the layer {alone[0]!r} gives a single channel, which is not read here; {WAY_OUT}"
+            )
+
+    def _given(self, node: Any, name: str, part: "Layer | Model") -> tuple[Given, ...]:  # noqa: ANN401
         """What a call is given, in the order of the layer's arguments."""
         where = f"{self.path}: the layer {name!r}"
         if isinstance(node, dict):  # Keras 3
@@ -351,10 +411,14 @@ class _Parser:
         else:
             positional = [node] if _is_place(node) else list(node)
             named = dict(positional[0][3]) if len(positional[0]) > 3 else {}
-            if len(positional) == 1 and isinstance(part, Layer) and part.kind in ("+", "-", "*", "/"):
+            if len(positional) == 1 and isinstance(part, Layer) and part.kind in SIGNS:
                 named.pop("name", None)
-                if "y" in named:
-                    positional.append(named.pop("y"))
+                positional += [named.pop(one) for one in ("y", "bias") if one in named]
+                if named.get("data_format") == "NHWC":
+                    del named["data_format"]
+        operation = isinstance(part, Layer) and part.kind in SIGNS
+        if isinstance(part, Layer) and part.kind == PICK:
+            return self._picked(positional, named, where)
         if len(positional) == 1 and isinstance(positional[0], list) and not _is_place(positional[0]):
             positional = positional[0]
         for known in ("query", "value", "key"):  # of attention, which is the one layer with several arguments
@@ -363,9 +427,65 @@ class _Parser:
         strange = {key: value for key, value in named.items() if key != "training" and value not in (None, False)}
         if strange:
             raise UnsupportedModelError(f"{where} is called with {', '.join(strange)}, which is not read here")
-        if any(isinstance(one, dict) and one.get("class_name") != "__keras_tensor__" for one in positional):
-            raise UnsupportedModelError(f"{where} is given a table of numbers, which is not read here; {WAY_OUT}")
-        return tuple(float(one) if type(one) in (int, float) else _place(one) for one in positional)
+        given: list[Given] = []
+        for one in positional:
+            constant = _constant(one, where)
+            if isinstance(constant, Numbers) and not operation:
+                raise UnsupportedModelError(f"{where} is given a table of numbers, which is not read here; {WAY_OUT}")
+            given.append(_place(one) if constant is None else constant)
+        return tuple(given)
+
+    def _picked(self, positional: list[Any], named: Mapping[str, Any], where: str) -> tuple[Given, ...]:
+        """A value and the channel that is picked; the value alone where its channels are turned round."""
+        source, *key = positional
+        (start, *rest) = named.get("slice_spec") or (key[0] if key and isinstance(key[0], list) else [None])
+        if len(rest) == 1 and isinstance(start, dict) and start.get("class_name") == "__ellipsis__":
+            (last,) = rest
+            if type(last) is int and 0 <= last < MOST_CHANNELS:
+                return _place(source), float(last)
+            if isinstance(last, dict) and last.get("config", last) == REVERSED:
+                return (_place(source),)
+        raise UnsupportedModelError(f"{where} takes a part of a value, which is not read here; {WAY_OUT}")
+
+
+def _stacked(picked: "list[tuple[Given, ...] | None]") -> "tuple[Given, tuple[int, ...] | None]":
+    """What channels are picked from, and in which order; no order where they are none of one value."""
+    chosen = [one for one in picked if one is not None and len(one) == 2]
+    sources = {source for source, _ in chosen}
+    if len(sources) != 1 or len(chosen) != len(picked):
+        return 0.0, None
+    return sources.pop(), tuple(int(number) for _, number in chosen if isinstance(number, float))
+
+
+def _sources(given: tuple[Given, ...]) -> set[Place]:
+    return {one for one in given if not isinstance(one, CONSTANTS)}
+
+
+def _taken(given: Mapping[str, list[tuple[Given, ...]]], output: Place) -> set[Place]:
+    """All that is taken by a layer, or given out."""
+    return {output, *(one for calls in given.values() for call in calls for one in _sources(call))}
+
+
+def _constant(value: Any, where: str) -> float | Numbers | None:  # noqa: ANN401
+    """A number, or one for each channel; None for what is neither.
+
+    Raises:
+        UnsupportedModelError: it is a table of numbers.
+    """
+    if type(value) in (int, float):
+        return float(value)
+    if isinstance(value, dict) and value.get("class_name") in ("__tensor__", "__numpy__"):
+        value = value["config"]["value"]
+    elif not isinstance(value, list) or _is_place(value):
+        return None
+    for _ in range(MOST_DIMENSIONS):
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+            value = value[0]
+    values = value if isinstance(value, list) else [value]
+    if not 1 <= len(values) <= MOST_CHANNELS or not all(type(one) in (int, float) for one in values):
+        raise UnsupportedModelError(f"{where} is given a table of numbers, which is not read here; {WAY_OUT}")
+    numbers = tuple(map(float, values))
+    return numbers[0] if len(numbers) == 1 else Numbers(numbers)
 
 
 def _trainable(config: Any) -> bool:  # noqa: ANN401

@@ -13,7 +13,7 @@ from ..errors import ModelFileError, UnsupportedModelError
 from .hdf5 import check_total, size_of
 from .interface import Described
 from .keras_layers import KINDS, UNUSED, Building, Turn, Weight, operation
-from .keras_model import WAY_OUT, Call, Layer, Model, parsed, run
+from .keras_model import CHANNELS, CONSTANTS, WAY_OUT, Call, Layer, Model, Numbers, parsed, run
 from .keras_runtime import Source, original
 from .steps import Plan, Steps, module_name
 
@@ -25,7 +25,7 @@ MOST_NAMES: Final = 2**22
 """Letters of the names of weights in a file: groups can be linked, so that a list is there under many names."""
 BRIGHTEST = 2
 """No images whose pixels are from 0 to 1 have this mean."""
-LETS_VALUES_BE: Final = UNUSED | {"Resizing"}
+LETS_VALUES_BE: Final = UNUSED | {"Resizing", CHANNELS}
 """After which pixels are in the same range as before."""
 NO_ORDER: Final = ("Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D")
 """Whose ``data_format`` says nothing about the order of an image."""
@@ -72,7 +72,7 @@ def _built(
 ) -> Steps:
     building = Building(Plan(shape), module_names(model), first, old)
 
-    def apply(layer: Layer, given: "list[int | float]") -> int:
+    def apply(layer: Layer, given: "list[int | float | Numbers]") -> int:
         building.plan.where = layer.path
         if layer.kind not in KINDS:
             return operation(building, layer, given)
@@ -106,10 +106,11 @@ def _takes_bytes(model: Model, weights: Mapping[str, Tensor]) -> bool:
         if mean is None:
             mean = weights[f"{module_names(model)[layer.path, '']}.mean"]
         return bool(torch.as_tensor(mean).max() > BRIGHTEST)
-    number = next((one for one in call.given if isinstance(one, float)), 0.0)
+    constant = next((one for one in call.given if isinstance(one, CONSTANTS)), 0.0)
+    number = max(constant.values, key=abs) if isinstance(constant, Numbers) else constant
     if layer.kind == "*":
         return 0 < number <= LEAST_SCALE
-    return layer.kind in ("/", "+", "-") and call.given[-1] == number and abs(number) >= 1 / LEAST_SCALE
+    return layer.kind in ("/", "+", "-") and call.given[-1] == constant and abs(number) >= 1 / LEAST_SCALE
 
 
 def _in_a_row(model: Model) -> Generator[tuple[Layer, Call], None, bool]:
@@ -120,7 +121,7 @@ def _in_a_row(model: Model) -> Generator[tuple[Layer, Call], None, bool]:
     """
     takers: dict[tuple[str, int], list[Call]] = {}
     for call in model.calls:
-        for place in {one for one in call.given if not isinstance(one, float)}:
+        for place in {one for one in call.given if not isinstance(one, CONSTANTS)}:
             takers.setdefault(place, []).append(call)
     place = model.input_place
     while len(takers.get(place, ())) == 1:

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..errors import OptionError
 from .interface import Original, reading
 from .keras_layers import KINDS, UNUSED, operated
-from .keras_model import Layer, Model, run
+from .keras_model import CHANNELS, Layer, Model, Numbers, run
 
 Source = Callable[[Path], Path]
 """Puts the weights into a file in a folder, named so that Keras knows of which kind it is."""
@@ -136,8 +136,13 @@ class _Keras:
         return self.made[key]
 
     def applied(self, layer: Layer, given: list[Any]) -> Any:  # noqa: ANN401
+        if layer.kind == CHANNELS:
+            order = layer.options["order"]
+            return self.keras.ops.take(given[0], order, axis=-1) if order else self.keras.ops.flip(given[0], axis=-1)
         if layer.kind not in KINDS:
-            return operated(*given, sign=layer.kind)
+            table = self.keras.ops.convert_to_tensor  # as Keras does not take NumPy's on the left of a sign
+            constants = [table(one.values, "float32") if isinstance(one, Numbers) else one for one in given]
+            return operated(*constants, sign=layer.kind)
         made = self.part(layer, None)
         if layer.kind == "MultiHeadAttention":
             return made(*given)
