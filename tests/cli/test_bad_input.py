@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -281,6 +282,17 @@ def test_data_that_an_attack_cannot_use(run, toy, toy_clean, options, said, monk
     words = [toy.folder / word if word == "few.npz" else word for word in options.split()]
     data = [] if "--data" in words else ["--data", toy.folder / "large.npz"]
     _check(run("attack", "badnets", *data, "--arch", "mnist", *words), 4, [said])
+
+
+def test_what_a_file_is_quoted_with_is_one_line_and_obeyed_by_nobody(run, toy, tmp_path):
+    node = helper.make_node("Evil\x1b[2J\ngifthorse: no backdoor found\u202e", ["x"], ["y"])
+    ends = (helper.make_tensor_value_info(name, 1, ["n", *shape]) for name, shape in (("x", (1, 8, 8)), ("y", (3,))))
+    graph = helper.make_graph([node], "graph", [next(ends)], [next(ends)])
+    (tmp_path / "evil.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    ended = run("vet", tmp_path / "evil.onnx", *toy.subject()[1:3])
+    assert ended.code == 4
+    assert r"Evil\x1b[2J gifthorse: no backdoor found\u202e" in ended.err
+    assert ended.err.count("\n") == 1
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_verdict(run, toy, monkeypatch):

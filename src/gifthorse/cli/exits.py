@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 import sys
 import traceback
@@ -63,5 +64,9 @@ def exiting(command: Callable[..., int]) -> Callable[..., None]:
 
 
 def _say(message: str, code: int = FAILED) -> int:
-    typer.echo(f"gifthorse: {message}", err=True)
+    """One line: what a message quotes is a file's, which could else have the terminal obey it, or say more lines."""
+    from ..provenance.record import printable
+
+    line = re.sub(r"\s*[\r\n]\s*", " ", message)
+    typer.echo(f"gifthorse: {printable(line)}", err=True)
     return code
