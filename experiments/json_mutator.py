@@ -14,6 +14,7 @@ ODD: tuple[Any, ...] = (
     float("nan"), "", "a", "0", "\0", "\x1b[2J", "../a", "é" * 99, [], [[]], {}, {"a": 0},
 )  # fmt: skip
 MOST_CHANGES = 3
+SHORT = 500  # letters of a value that is repeated many times
 LENGTH = 8  # bytes, in safetensors
 
 Place = tuple[Any, Any]  # a list or an object, and an index or a key of it
@@ -60,7 +61,8 @@ def change(whole: list[Any], draw: Random) -> None:
     if what == 0 and holder is not whole:
         del holder[key]
     elif what == 1 and isinstance(holder, list) and holder is not whole:
-        holder[key:key] = [holder[key]] * draw.choice((1, 2, 30))
+        many = (1, 2, 30) if len(json.dumps(holder[key])) < SHORT else (1,)  # three times thirty would fill the memory
+        holder[key:key] = [holder[key]] * draw.choice(many)
     elif what == 2 and isinstance(holder, dict):
         holder[draw.choice([name for one, name in places if isinstance(one, dict)])] = holder[key]
     elif what == 3:

@@ -113,7 +113,12 @@ def test_a_damaged_state_is_refused(missing, toy_backdoored, toy_implant, toy_cl
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"filters": (Strip(),)}, "filters"), ({"false_rejection_rate": 0.0}, "false_rejection_rate")],
+    [
+        ({"filters": (Strip(),)}, "filters"),
+        ({"filters": (Strip(), {"nome": "strip"})}, r"filters must be filters, got \{'nome'"),
+        ({"filters": "strip"}, "filters must be filters, got 's'"),
+        ({"false_rejection_rate": 0.0}, "false_rejection_rate"),
+    ],
 )
 def test_bad_options(options, named):
     with pytest.raises(OptionError, match=named):

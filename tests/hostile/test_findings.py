@@ -20,6 +20,13 @@ FINDINGS = {
         b', {"class_name": "Dense", "config": {"name": "y", "units": 3}, "inbound_nodes": [{"args": [], "kwargs": {}}]}'
         b'], "input_layers": [["in", 0, 0]], "output_layers": [["x", 0, 0]]}}'
     ],
+    # A graph whose node has inputs without names: AttributeError.
+    "isolated-graph": [b'{"input": "x", "nodes": [{"op": "a", "inputs": 5, "outputs": []}], "outputs": []}'],
+    # A service that takes one image at a time, asked about two at once: RuntimeError.
+    "reply": [
+        b'\n{"extensions": ["binary_tensor_data"], "name": "m", "inputs": [{"name": "a", "datatype": "FP32", "shape": '
+        b'[1, 1, 2, 2]}], "outputs": [{"name": "b", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}'
+    ],
     "tensor-head": [b"\x07\0\0\0\0\0\0\0" + b'{"a":5}'],
     # A member of a zip archive without a name: IndexError in zipfile.
     "any-file": [

@@ -67,3 +67,8 @@ def test_every_kind_of_change_happens():
         kinds.add("removed" if len(now) < 3 else "added" if len(now) > 3 else "replaced")
         kinds |= {"repeated"} if isinstance(now.get("a"), list) and len(now["a"]) > 3 else set()
     assert kinds == {"removed", "added", "replaced", "repeated"}
+
+
+def test_changes_do_not_fill_the_memory():
+    text = json.dumps({"a": [["b" * 200] * 20]}).encode()
+    assert max(map(len, changed(text))) < 40 * len(text)

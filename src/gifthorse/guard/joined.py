@@ -10,8 +10,9 @@ clean images that have played no other part. To reject where any of several cali
 rates.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import ClassVar, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ from .activation_filter import ActivationFilter
 from .conformal import conformal_threshold, promise, scores_needed
 from .feature_squeezing import FeatureSqueezing
 from .strip import Strip
+
+T = TypeVar("T")
 
 JOINABLE: dict[str, type[Filter]] = {kind.name: kind for kind in (ActivationFilter, FeatureSqueezing, Strip)}
 SCALED = 20  # clean images, at least, that say what is usual for a filter
@@ -53,6 +56,8 @@ class Joined(Filter):
     def __post_init__(self) -> None:
         if len(self.filters) < 2:
             raise OptionError(f"filters must be two or more, got {len(self.filters)}; use the one alone")
+        if other := [one for one in self.filters if not isinstance(one, Filter)]:
+            raise OptionError(f"filters must be filters, got {str(other[0])[:80]!r}; choose of {', '.join(JOINABLE)}")
         if not 0 < self.false_rejection_rate < 1:
             raise OptionError(f"false_rejection_rate must be between 0 and 1, got {self.false_rejection_rate}")
 
@@ -112,12 +117,11 @@ class Joined(Filter):
                 "this one does not; calibrate it again"
             )
         guards = []
+        tensors, facts = _by_filter(state.tensors), _by_filter(state.facts)
         for number, one in enumerate(self._learners()):
-            start = f"{number}."
-            tensors = {name.removeprefix(start): own for name, own in state.tensors.items() if name.startswith(start)}
-            facts = {name.removeprefix(start): own for name, own in state.facts.items() if name.startswith(start)}
             spec = Spec.of(one)  # type: ignore[arg-type]  # every filter is a dataclass
-            guards.append(one.restore(model, GuardState(spec, state.seed, tensors, facts)))
+            own = GuardState(spec, state.seed, tensors.get(str(number), {}), facts.get(str(number), {}))
+            guards.append(one.restore(model, own))
         return JoinedGuard(guards, state)
 
     def _learners(self) -> list[Filter]:
@@ -125,6 +129,15 @@ class Joined(Filter):
 
     def _learnt_from(self) -> int:
         return max(one.samples_needed() for one in self._learners())
+
+
+def _by_filter(values: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """What is of each filter, by its number: ``0.threshold`` is the first one's threshold."""
+    found: dict[str, dict[str, T]] = {}
+    for name, value in values.items():
+        number, _, own = name.partition(".")
+        found.setdefault(number, {})[own] = value
+    return found
 
 
 @final

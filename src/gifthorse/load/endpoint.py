@@ -75,7 +75,7 @@ class Endpoint:
                 f"{self.address} stands behind a guard, {str(guard)[:80]!r}, which keeps answers back; have the model "
                 "served without one (gifthorse serve --no-guard) to where you vet it"
             )
-        self._together = IMAGES_AT_ONCE
+        self._together = self._count or IMAGES_AT_ONCE
 
     def most(self, stated: Mapping[str, Any]) -> int:
         """Images of the shape ``stated`` that go into one request."""

@@ -147,7 +147,7 @@ def graph_of(described: object, path: Path) -> Graph:
             raise ValueError("not one output")
         if sum(1 for _ in graph.block.operators()) > MOST_NODES:
             raise ValueError("too many nodes")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path}: the process that opened it has answered with no graph ({error})") from error
     return graph
 
