@@ -20,8 +20,11 @@ FINDINGS = {
         b', {"class_name": "Dense", "config": {"name": "y", "units": 3}, "inbound_nodes": [{"args": [], "kwargs": {}}]}'
         b'], "input_layers": [["in", 0, 0]], "output_layers": [["x", 0, 0]]}}'
     ],
-    # A graph whose node has inputs without names: AttributeError.
-    "isolated-graph": [b'{"input": "x", "nodes": [{"op": "a", "inputs": 5, "outputs": []}], "outputs": []}'],
+    # Graphs whose node has inputs without names, and whose parameters are no list: AttributeError, TypeError.
+    "isolated-graph": [
+        b'{"input": "x", "nodes": [{"op": "a", "inputs": 5, "outputs": []}], "outputs": []}',
+        b'{"input": "x", "nodes": [], "outputs": [{"value": "x"}], "parameters": 5}',
+    ],
     # A service that takes one image at a time, asked about two at once: RuntimeError.
     "reply": [
         b'\n{"extensions": ["binary_tensor_data"], "name": "m", "inputs": [{"name": "a", "datatype": "FP32", "shape": '

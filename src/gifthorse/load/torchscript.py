@@ -46,7 +46,8 @@ class TorchScript(Format):
         process = opened(path)
         described, content = process.ask("open_torchscript", {}, path.read_bytes())
         graph = graph_of(described, path)
-        learnt = frozenset(one for one in described.get("parameters", ()) if isinstance(one, str))
+        named = described.get("parameters")
+        learnt = frozenset(one for one in named if isinstance(one, str)) if isinstance(named, list) else frozenset()
         original = original_in(process, path)
         shape = _traced_shape(path)
         if shape is not None:
