@@ -196,7 +196,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "# Fuzzing of the parsers",
         "",
         "Made by `python experiments/fuzz_parsers.py`: coverage-guided fuzzing by atheris (libFuzzer), each parser",
-        "in a process of its own, from the seeds that `tests/hostile` makes. A finding is an input on which a parser",
+        "in a process of its own, from the seeds that `tests/hostile` makes and from sound files; where these hold JSON,",
+        "half of the changes are of its values. A finding is an input on which a parser",
         f"raises what is no error of ours, takes more than {SECONDS} seconds or {MEBIBYTES // 1024} GiB, or ends the",
         "process.",
         "",
@@ -219,8 +220,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     told = "What was found, and is mended; `tests/hostile/test_findings.py` has inputs of these kinds:"
     lines += [
         "",
-        f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, on two cores that others had,",
-        "too; minutes count the start of each process. Edges are those of our own code and of the",
+        f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, on two cores that up to six",
+        "of these had at once; minutes are by the clock, and count the start of each process. Edges are those of our own code and of the",
         "parts of Python that it parses with; what is in C (HDF5, Pillow, torch, parquet) is run and not counted.",
         "Source is the beginning of the SHA-256 of the parser's module, as it was fuzzed last; what was fuzzed of",
         "it before it changed is counted, too. Inputs found are in",
