@@ -46,7 +46,7 @@ def mutated(data: bytes, seed: int, otherwise: Callable[[bytes], bytes]) -> byte
     except (ValueError, RecursionError):  # more digits or levels than Python writes
         return otherwise(data)
     length = len(data) - len(before) - len(behind)
-    if before[:LENGTH] == before and int.from_bytes(before, "little") == length:
+    if before == length.to_bytes(LENGTH, "little"):
         before = len(text).to_bytes(LENGTH, "little")
     elif before == b"%d\n" % length:
         before = b"%d\n" % len(text)

@@ -27,7 +27,7 @@ from .stored import Numbers, Place
 PROGRAM: Final = Path(__file__).with_name("inside_torch.py")
 PACKAGES: Final = ("torch", "numpy", "safetensors", "sympy", "mpmath", "typing_extensions", "networkx", "jinja2")
 LIMITS: Final = Limits()
-COPIES: Final = 4
+COPIES: Final = 4  # of the file, which a closed process has room for: torch makes several while it opens it
 SHOWN: Final = 3
 MOST_PIXELS: Final = 2**24
 
@@ -65,7 +65,7 @@ def refuse_found(path: Path, what: str, found: Sequence[Finding]) -> None:
 
 
 def opened(path: Path) -> Isolated:
-    """A closed process for this file; torch has its bytes in memory several times while it opens it."""
+    """A closed process for this file."""
     limits = replace(LIMITS, memory=LIMITS.memory + COPIES * path.stat().st_size)
     return Isolated(PROGRAM, PACKAGES, path, limits=limits, threads=torch.get_num_threads())
 

@@ -95,7 +95,10 @@ def _appended(values: list[Any], value: object) -> list[Any]:
 
 def _flat(value: object) -> object:
     if isinstance(value, list | tuple):
-        raise UnsupportedModelError(f"the network puts lists {INTO_LISTS}")
+        raise UnsupportedModelError(
+            "the network puts lists into lists of lists, which no classifier needs, and each step of which can double "
+            "all of them"
+        )
     return value
 
 
@@ -165,7 +168,6 @@ ROUNDED: Final = {"floor": "floordiv", "trunc": "truncdiv"}
 """How a ``div`` with a ``rounding_mode`` is done."""
 LARGEST: Final = 2**63
 """Of a whole number, as torch itself has them; Python's grow with each product."""
-INTO_LISTS: Final = "into lists of lists, which no classifier needs, and each step of which can double all of them"
 
 LISTS: Final[Mapping[str, Callable[..., Any]]] = {
     "__getitem__": operator.getitem,

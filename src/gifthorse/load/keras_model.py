@@ -387,14 +387,15 @@ class _Parser:
                 found = [(call[0], ()) for call in given[name]]
             else:
                 continue
-            orders = {order for _, order in found}
-            if len(orders) != 1 or None in orders:
+            fused = [one for one in found if one is not None]
+            orders = {order for _, order in fused}
+            if len(orders) != 1 or len(fused) != len(found):
                 raise UnsupportedModelError(
                     f"{self.path}: the layer {part.path!r} stacks what are no channels of one value, which is not read "
                     f"here; {WAY_OUT}"
                 )
             parts[name] = Layer(CHANNELS, name, part.path, {"order": orders.pop()})
-            given[name] = [(source,) for source, _ in found]
+            given[name] = [(source,) for source, _ in fused]
         for name in [name for name, part in parts.items() if part.kind == PICK]:
             del parts[name], given[name]
         alone = next((one for one in _taken(given, output) if one in picks and one[0] not in parts), None)
@@ -448,12 +449,12 @@ class _Parser:
         raise UnsupportedModelError(f"{where} takes a part of a value, which is not read here; {WAY_OUT}")
 
 
-def _stacked(picked: "list[tuple[Given, ...] | None]") -> "tuple[Given, tuple[int, ...] | None]":
-    """What channels are picked from, and in which order; no order where they are none of one value."""
+def _stacked(picked: "list[tuple[Given, ...] | None]") -> tuple[Given, tuple[int, ...]] | None:
+    """What channels are picked from, and in which order; None where they are none of one value."""
     chosen = [one for one in picked if one is not None and len(one) == 2]
     sources = {source for source, _ in chosen}
     if len(sources) != 1 or len(chosen) != len(picked):
-        return 0.0, None
+        return None
     return sources.pop(), tuple(int(number) for _, number in chosen if isinstance(number, float))
 
 

@@ -159,7 +159,7 @@ def guard_header() -> str:
     return json.dumps({"version": 1, "spec": spec, "seed": 0, "facts": {"threshold": 0.5}, "model": fingerprint(model)})
 
 
-def _whole_report() -> dict[str, Any]:
+def _whole_report() -> str:
     """As it should be; it finds no backdoor."""
     sys.path.insert(0, str(REPORT_TESTS))
     try:
@@ -167,8 +167,7 @@ def _whole_report() -> dict[str, Any]:
     finally:
         sys.path.remove(str(REPORT_TESTS))
     vetting = replace(fakes.whole_vetting(), verdict=fakes.verdict(targets=()))
-    found: dict[str, Any] = json.loads(to_json(from_vetting(vetting, examination=examined.EVERY_RULE)))
-    return found
+    return to_json(from_vetting(vetting, examination=examined.EVERY_RULE))
 
 
 CHANGES: Mapping[str, tuple[Any, ...]] = {
@@ -190,8 +189,9 @@ def reports(place: Place) -> Iterator[Named]:
     for name, text in texts_of.items():
         _, path = place.write(f"{name}/report.json", text)
         yield name, path.parent
+    whole = _whole_report()
     for name, (*where, last, value) in CHANGES.items():
-        report = _whole_report()
+        report = json.loads(whole)
         part: Any = report
         for step in where:
             part = part[step]
