@@ -62,16 +62,21 @@ def change(whole: list[Any], draw: Random) -> None:
         del holder[key]
     elif what == 1 and isinstance(holder, list) and holder is not whole:
         many = (1, 2, 30) if len(json.dumps(holder[key])) < SHORT else (1,)  # three times thirty would fill the memory
-        holder[key:key] = [holder[key]] * draw.choice(many)
+        holder[key:key] = [_copy(holder[key]) for _ in range(draw.choice(many))]
     elif what == 2 and isinstance(holder, dict):
-        holder[draw.choice([name for one, name in places if isinstance(one, dict)])] = holder[key]
+        holder[draw.choice([name for one, name in places if isinstance(one, dict)])] = _copy(holder[key])
     elif what == 3:
         other, name = draw.choice(places)
-        holder[key] = json.loads(json.dumps(other[name]))  # a copy: nothing is to hold itself
+        holder[key] = _copy(other[name])
     elif what == 4 and type(holder[key]) in {int, float}:
         holder[key] = draw.choice((holder[key] + 1, holder[key] - 1, -holder[key], holder[key] * 2))
     else:
         holder[key] = draw.choice(ODD)
+
+
+def _copy(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Of a value, so that none holds itself, nor is in two places, where each change after it would count twice."""
+    return json.loads(json.dumps(value))
 
 
 def _places(whole: list[Any]) -> Iterator[Place]:

@@ -65,6 +65,21 @@ def test_every_kind_of_change_happens():
     assert kinds == {"removed", "added", "replaced", "repeated"}
 
 
+def test_no_value_is_in_two_places():
+    for seed in range(500):
+        whole = [json.loads(TEXT)]
+        for _ in range(3):
+            if isinstance(whole[0], dict) and whole[0]:
+                json_mutator.change(whole, Random(seed))
+        waiting, seen = [whole], set()
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, dict | list):
+                assert id(one) not in seen
+                seen.add(id(one))
+                waiting += one.values() if isinstance(one, dict) else one
+
+
 def test_changes_do_not_fill_the_memory():
     text = json.dumps({"a": [[["b" * 200] * 20]]}).encode()
     made = [json_mutator.mutated(text, seed, lambda data: b"") for seed in range(2000)]
