@@ -351,7 +351,9 @@ def hub_config(data: bytes) -> object:
 def preprocessor(data: bytes) -> object:
     """The configuration of a preprocessor of transformers."""
     (_snapshot() / "preprocessor_config.json").write_bytes(data)
-    return import_module("gifthorse.load.transformers")._stated(_snapshot())
+    transformers = import_module("gifthorse.load.transformers")
+    with transformers.reading(_snapshot(), "configuration"):  # as where it is called
+        return transformers._stated(_snapshot())
 
 
 def weight_index(data: bytes) -> object:

@@ -71,11 +71,11 @@ def change(whole: list[Any], draw: Random) -> None:
     elif what == 4 and type(holder[key]) in {int, float}:
         holder[key] = draw.choice((holder[key] + 1, holder[key] - 1, -holder[key], holder[key] * 2))
     else:
-        holder[key] = draw.choice(ODD)
+        holder[key] = _copy(draw.choice(ODD))
 
 
 def _copy(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Of a value, so that none holds itself, nor is in two places, where each change after it would count twice."""
+    """Of a value, so that none holds itself, nor is in two places, where a change after it would count for both."""
     return json.loads(json.dumps(value))
 
 

@@ -66,6 +66,7 @@ def test_every_kind_of_change_happens():
 
 
 def test_no_value_is_in_two_places():
+    odd = repr(json_mutator.ODD)
     for seed in range(500):
         whole = [json.loads(TEXT)]
         for _ in range(3):
@@ -78,6 +79,7 @@ def test_no_value_is_in_two_places():
                 assert id(one) not in seen
                 seen.add(id(one))
                 waiting += one.values() if isinstance(one, dict) else one
+    assert repr(json_mutator.ODD) == odd
 
 
 def test_changes_do_not_fill_the_memory():
