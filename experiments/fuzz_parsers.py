@@ -12,6 +12,7 @@ The parsers are in ``fuzz_targets.py``.
 """
 
 import argparse
+import fcntl
 import hashlib
 import io
 import json
@@ -220,7 +221,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     told = "What was found, and is mended; `tests/hostile/test_findings.py` has inputs of these kinds:"
     lines += [
         "",
-        f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, on two cores that up to six",
+        f"{len(rows)} parsers, {minutes:.0f} minutes and {runs:,} runs in all, on two cores that up to eight",
         "of these had at once; minutes are by the clock, and count the start of each process.",
         "Edges are those of our own code and of the",
         "parts of Python that it parses with; what is in C (HDF5, Pillow, torch, parquet) is run and not counted.",
@@ -252,7 +253,9 @@ def main() -> None:
     with ThreadPoolExecutor(chosen.workers) as pool:
         for done in as_completed([pool.submit(fuzzed, name, chosen.work, chosen.minutes) for name in names]):
             row = done.result()
-            write(known() | {row["name"]: row})
+            with (chosen.work / "lock").open("w") as lock:  # others may end at the same moment
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                write(known() | {row["name"]: row})
             found_so_far = row["findings"] or "none"
             print(f"{row['name']}: {row['runs']:,} runs, {row['edges']:,} edges, findings: {found_so_far}", flush=True)
     write(known())
