@@ -183,6 +183,33 @@ def standardised():
     return drawn(keras.Model(images, L.Dense(5)(x)))
 
 
+def computed():
+    """With dimensions that are reduced, turned and joined by single operations."""
+    images = keras.Input((10, 9, 3))
+    x = keras.ops.gelu(L.Conv2D(6, 3)(images))
+    y = keras.ops.gelu(x, approximate=False)
+    rows = keras.ops.max(keras.ops.transpose(y, (0, 2, 1, 3)), axis=1)  # images lose a dimension, and are tokens
+    columns = keras.ops.mean(x, axis=-2, keepdims=True)
+    columns = L.Multiply()([x, columns])
+    everything = [keras.ops.mean(columns, axis=(1, 2)), keras.ops.max(y, axis=[2, 1]), keras.ops.mean(rows, axis=1)]
+    return drawn(keras.Model(images, L.Dense(5)(keras.ops.concatenate(everything, axis=-1))))
+
+
+def scaled():
+    """Blocks of ConvNeXt and InceptionResNetV2, whose layers Keras has for them alone, on images and on tokens."""
+    convnext = keras.src.applications.convnext
+    images = keras.Input((12, 10, 3))
+    x = L.Conv2D(6, 2, strides=2)(images)
+    y = L.LayerNormalization()(L.DepthwiseConv2D(3, padding="same")(x))
+    y = convnext.LayerScale(1e-6, 6)(L.Dense(6, activation="gelu")(y))
+    x = L.Add()([x, convnext.StochasticDepth(0.2)(y)])
+    y = L.Conv2D(6, 1)(x)
+    x = keras.src.applications.inception_resnet_v2.CustomScaleLayer(0.3)([x, y])
+    x = convnext.LayerScale(1e-6, 6)(keras.ops.reshape(x, (-1, 30, 6)))
+    x = convnext.LayerScale(1e-6, 6)(L.GlobalAveragePooling1D()(L.Dense(6, activation="tanh")(x)))
+    return drawn(keras.Model(images, L.Dense(5)(x)))
+
+
 def plain(network, input_shape, convolutions, *, channels_first=False):
     """A ``Sequential`` with the weights of a torch network: its convolutions, their padding, whether pooling follows.
 

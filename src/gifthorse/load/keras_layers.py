@@ -16,10 +16,11 @@ from torch.nn import functional
 
 from ..errors import ModelFileError, UnsupportedModelError
 from ..provenance.keras_config import AUGMENTING
-from .keras_model import CHANNELS, Layer, Numbers
+from .keras_model import CHANNELS, GELU_BY_TANH, REDUCED, Layer, Numbers
 from .keras_options import (
     Check,
     Options,
+    axes,
     axis,
     flag,
     groups,
@@ -34,7 +35,7 @@ from .keras_options import (
     size,
     text,
 )
-from .modules import Norm1d, Norm2d, Slopes
+from .modules import Norm1d, Norm2d, Scaled, Slopes
 from .steps import Function, Plan
 
 TO_FIRST = (0, 3, 1, 2)
@@ -293,6 +294,10 @@ def _with_number(value: Tensor, *, sign: str, number: float | tuple[float, ...],
     return found
 
 
+def _partly_added(value: Tensor, other: Tensor, *, scale: float) -> Tensor:
+    return value + other * scale
+
+
 def _in_order(value: Tensor, *, order: tuple[int, ...]) -> Tensor:
     return value[:, list(order)]
 
@@ -319,6 +324,7 @@ ACTIVATIONS: Final[dict[str, Function]] = {
     "elu": functional.elu,
     "selu": functional.selu,
     "gelu": functional.gelu,
+    GELU_BY_TANH: partial(functional.gelu, approximate="tanh"),
     "mish": functional.mish,
     "silu": functional.silu,
     "swish": functional.silu,
@@ -501,6 +507,16 @@ def _global_pooling(b: Building, layer: Layer, given: list[int]) -> int:
     return b.plan.add(partial(_reduced, how=how, dims=dims, keep=layer.options["keepdims"]), value)
 
 
+def _reduction(b: Building, layer: Layer, given: list[int]) -> int:
+    value = b.outer(given[0])
+    rank = b.rank(value)
+    dims = {one % rank for one in layer.options["axis"] if -rank <= one < rank}
+    if 0 in dims or len(dims) != len(layer.options["axis"]):
+        raise ModelFileError(f"the layer {layer.path!r}: {layer.options['axis']} are no axes of {rank} dimensions")
+    function = partial(_reduced, how=layer.kind, dims=tuple(sorted(dims)), keep=layer.options["keepdims"])
+    return b.inner(b.plan.add(function, value))
+
+
 def _flatten(b: Building, layer: Layer, given: list[int]) -> int:
     value = b.outer(given[0])
     if layer.options["data_format"] == "channels_first" and b.rank(value) > 2:  # to be as if they were last
@@ -581,6 +597,25 @@ def _merge(b: Building, layer: Layer, given: list[int]) -> int:
     if layer.kind == "Concatenate":
         return b.plan.add(partial(_joined, dim=b.dim(layer.options["axis"], given[0])), *given)
     return b.plan.add(partial(_merged, how=layer.kind), *given)
+
+
+def _layer_scale(b: Building, layer: Layer, given: list[int]) -> int:
+    (value,) = given
+    module = Scaled([layer.options["projection_dim"]], weight=True, bias=False)
+    if b.dim(-1, value) == 1:
+        return b.module(layer, module, value)
+    if b.rank(value) != 3:
+        raise UnsupportedModelError(
+            f"the layer {layer.path!r} scales along the width of an image, and not its channels"
+        )
+    turned = b.module(layer, module, b.plan.add(partial(_permuted, order=(0, 2, 1)), value))
+    return b.plan.add(partial(_permuted, order=(0, 2, 1)), turned)
+
+
+def _partial_sum(b: Building, layer: Layer, given: list[int]) -> int:
+    if b.rank(given[0]) != b.rank(given[1]):
+        raise UnsupportedModelError(f"the layer {layer.path!r} merges values of several numbers of dimensions")
+    return b.plan.add(partial(_partly_added, scale=layer.options["scale"]), *given)
 
 
 def _multi_head_attention(b: Building, layer: Layer, given: list[int]) -> int:
@@ -715,6 +750,7 @@ MERGED: Final = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 UNUSED: Final = frozenset(
     """
     Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise AlphaDropout ActivityRegularization Identity
+    StochasticDepth
     """.split()  # noqa: SIM905
 ).union(AUGMENTING)
 """Those that do nothing but in training."""
@@ -803,6 +839,16 @@ KINDS: Final[dict[str, Kind]] = {
         _attention_weights,
         inputs=0,
     ),
+    "LayerScale": Kind(
+        _layer_scale,
+        {"init_values": (number, ...), "projection_dim": (size, ...)},
+        lambda options: (Weight("gamma", "weight", AS_IT_IS),),
+    ),
+    "CustomScaleLayer": Kind(_partial_sum, {"scale": (number, ...)}, inputs=2),
+    **{
+        name: Kind(_reduction, {"axis": (axes, ...), "keepdims": (flag, False), "initial": (one_of(None), None)})
+        for name in REDUCED.values()
+    },
     **{name: Kind(_merge, inputs=0) for name in MERGED},
     **{name: Kind(_identity, HOW_MUCH if name in AUGMENTING else {}) for name in UNUSED},
 }

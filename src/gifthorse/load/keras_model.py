@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar, final
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from ..provenance.keras_config import CODE, FUNCTIONS, LAYERS, LONGEST_NAME, MODELS, OPERATIONS
+from ..provenance.keras_config import APPLICATIONS, CODE, FUNCTIONS, LAYERS, LONGEST_NAME, MODELS, OPERATIONS
 from .keras_options import Check, checked_options, flag, optional
 
 Value = TypeVar("Value")
@@ -48,6 +48,8 @@ ACTIVATIONS: Final = {
 """Activations that stand as single operations, of ``keras.src.ops``, by the name that a layer has them by."""
 USUAL: Final = {"axis": -1, "alpha": 1.0, "approximate": False, "negative_slope": 0.2}
 """The options of these with which they are what a layer does by that name."""
+GELU_BY_TANH = "gelu by tanh"
+"""What the operation is unless it says otherwise, and no layer has by a name."""
 OLD_ACTIVATIONS: Final = {
     "nn.relu": "relu",
     "nn.relu6": "relu6",
@@ -68,6 +70,8 @@ OLD_ACTIVATIONS: Final = {
 """The same in Keras 2, by the function of a ``TFOpLambda``."""
 PICK, STACK, CHANNELS = "[]", "stack", "channels"
 """Channels that are picked by number, and put together again, as Keras writes BGR for RGB; and both of these in one."""
+REDUCED: Final = {"Mean": "mean", "Max": "max"}
+"""Along dimensions, by single operations."""
 REVERSED: Final = {"start": None, "stop": None, "step": -1}
 OLD_SUMS: Final = {
     "nn.bias_add": "+",
@@ -299,7 +303,7 @@ class _Parser:
         if of_3 or kind in OPERATIONS:
             return self._operation(kind, config, name, path, where)
         registered = one.get("registered_name")
-        foreign = module and module.partition(".")[0] != "keras"
+        foreign = APPLICATIONS.get(kind, module) != module or (module and module.partition(".")[0] != "keras")
         if kind not in self.kinds or foreign or (isinstance(registered, str) and ">" in registered):
             own = "a layer of its maker's own" if kind not in LAYERS or foreign else "a layer that is not read here"
             raise UnsupportedModelError(f"{where} is {own}; {WAY_OUT}")
@@ -314,10 +318,15 @@ class _Parser:
             return Layer(PICK, name, path, {})
         if key == "Stack" and not old and config.get("axis") == -1:
             return Layer(STACK, name, path, {})
-        activation = (OLD_ACTIVATIONS if old else ACTIVATIONS).get(key)
+        if not old and (layer := _as_layer(key, config)):
+            same, options = layer
+            return Layer(same, name, path, checked_options(options, self.kinds[same], where))
+        activation, usual = (OLD_ACTIVATIONS if old else ACTIVATIONS).get(key), USUAL
+        if key == "Gelu" and config.get("approximate") is True:
+            activation, usual = GELU_BY_TANH, {}
         if activation is None:
             raise UnsupportedModelError(f"{where}: the operation {key} is not read here; {WAY_OUT}")
-        odd = {} if old else {option: value for option, value in config.items() if USUAL.get(option, value) != value}
+        odd = {} if old else {option: value for option, value in config.items() if usual.get(option, value) != value}
         if odd:
             raise UnsupportedModelError(
                 f"{where}: the operation {key} with {str(odd)[:80]} is not read here; {WAY_OUT}"
@@ -447,6 +456,19 @@ class _Parser:
             if isinstance(last, dict) and last.get("config", last) == REVERSED:
                 return (_place(source),)
         raise UnsupportedModelError(f"{where} takes a part of a value, which is not read here; {WAY_OUT}")
+
+
+def _as_layer(operation: str, config: Any) -> tuple[str, Any] | None:  # noqa: ANN401
+    """The layer that does what a single operation of Keras 3 does, with its options."""
+    if operation in REDUCED:
+        return REDUCED[operation], config
+    if operation == "Concatenate":
+        return operation, config
+    if operation == "Reshape" and config["newshape"][0] == -1:  # any number of images
+        return operation, {"target_shape": config["newshape"][1:]}
+    if operation == "Transpose" and config["axes"] and config["axes"][0] == 0:
+        return "Permute", {"dims": config["axes"][1:]}
+    return None
 
 
 def _stacked(picked: "list[tuple[Given, ...] | None]") -> tuple[Given, tuple[int, ...]] | None:

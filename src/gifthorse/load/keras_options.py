@@ -21,7 +21,7 @@ IGNORED: Final = frozenset(
     activity_regularizer beta_regularizer gamma_regularizer alpha_regularizer kernel_constraint bias_constraint
     depthwise_constraint pointwise_constraint beta_constraint gamma_constraint alpha_constraint dropout lora_alpha
     renorm_clipping renorm_momentum mask_zero input_dim input_length flash_attention stddev l1 l2
-    fill_mode fill_value
+    fill_mode fill_value drop_path_rate
     """.split()  # noqa: SIM905 - as a list, forty lines
 )
 """What has no part in an answer. None of it is looked into, and none of it is ever handed to Keras."""
@@ -152,6 +152,14 @@ def axis(value: Any) -> int:  # noqa: ANN401
     if type(value) is not int or not -5 <= value <= 5:
         raise ValueError("not a single dimension")
     return value
+
+
+def axes(value: Any) -> tuple[int, ...]:  # noqa: ANN401
+    """One dimension, or several."""
+    values = value if isinstance(value, list | tuple) else [value]
+    if not 1 <= len(values) <= 5:
+        raise ValueError("not one to five dimensions")
+    return tuple(axis(one) for one in values)
 
 
 def text(value: Any) -> str:  # noqa: ANN401

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError
+from ..provenance.keras_config import APPLICATIONS
 from .interface import Original, reading
 from .keras_layers import KINDS, UNUSED, operated
-from .keras_model import CHANNELS, Layer, Model, Numbers, run
+from .keras_model import CHANNELS, GELU_BY_TANH, REDUCED, Layer, Model, Numbers, run
 
 Source = Callable[[Path], Path]
 """Puts the weights into a file in a folder, named so that Keras knows of which kind it is."""
@@ -143,10 +144,12 @@ class _Keras:
             table = self.keras.ops.convert_to_tensor  # as Keras does not take NumPy's on the left of a sign
             constants = [table(one.values, "float32") if isinstance(one, Numbers) else one for one in given]
             return operated(*constants, sign=layer.kind)
+        if layer.kind in REDUCED.values():
+            return getattr(self.keras.ops, layer.kind)(given[0], layer.options["axis"], layer.options["keepdims"])
         made = self.part(layer, None)
         if layer.kind == "MultiHeadAttention":
             return made(*given)
-        return made(given if KINDS[layer.kind].inputs == 0 else given[0])
+        return made(given[0] if KINDS[layer.kind].inputs == 1 else given)
 
     def layer(self, layer: Layer) -> Any:  # noqa: ANN401
         options: dict[str, Any] = {"name": f"layer_{len(self.made)}", "dtype": "float32"}
@@ -162,8 +165,12 @@ class _Keras:
             options.pop("alpha", None)
         if options.get("activation") == "hard_sigmoid" and self.old:
             options["activation"] = lambda value: self.keras.ops.clip(value * 0.2 + 0.5, 0, 1)
+        if options.get("activation") == GELU_BY_TANH:
+            options["activation"] = self.keras.ops.gelu
         if layer.kind == "Normalization":  # None has a meaning
             options["axis"] = layer.options["axis"]
-        made = getattr(self.keras.layers, layer.kind)(**options)
+        module = APPLICATIONS.get(layer.kind)
+        layers = importlib.import_module(module) if module else self.keras.layers
+        made = getattr(layers, layer.kind)(**options)
         made.trainable = layer.trainable
         return made

@@ -67,6 +67,12 @@ WEIGHTED: Final = frozenset(name for name in LAYERS if "Conv" in name and "Pooli
     "MultiHeadAttention",
     "SimpleRNN",
 }
+APPLICATIONS: Final = {
+    "CustomScaleLayer": "keras.src.applications.inception_resnet_v2",
+    "LayerScale": "keras.src.applications.convnext",
+    "StochasticDepth": "keras.src.applications.convnext",
+}
+"""Layers that Keras has for one network alone, and where; others of these names are their makers' own."""
 CODE: Final = frozenset(("Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer"))
 """Classes whose configuration holds or names code."""
 MODULES: Final = re.compile(
@@ -165,7 +171,8 @@ def _judge(one: Json, look: Look, place: str) -> None:
         look.find("GH110", f"a function that is no part of a network, {what}, is run with the model", place)
     elif isinstance(module, str):  # Keras 3
         own = kind == "function" and isinstance(config, str) and not hasattr(builtins, config)
-        if not (own if module == "builtins" else MODULES.fullmatch(module)):
+        of_keras = MODULES.fullmatch(module) or APPLICATIONS.get(kind) == module
+        if not (own if module == "builtins" else of_keras):
             what = f"{kind} {_told(config)!r}" if kind == "function" else kind
             look.find("GH120", f"{what[:200]} is of the module {module!r}", place)
     elif isinstance(registered, str) and ">" in registered:
@@ -195,7 +202,9 @@ def _told(value: Any) -> str:  # noqa: ANN401
 
 
 def _is_size(value: Any, name: str) -> bool:  # noqa: ANN401
-    """Whether a number, or several, can be the sides of something that fits into a file."""
+    """Whether a number, or several, can be the sides of something that fits into a file; of several inputs, of each."""
+    if name == "input_shape" and isinstance(value, list) and value and all(isinstance(one, list) for one in value):
+        return len(value) <= MOST_VALUES and all(_is_size(one, "") for one in value)
     sides = [side for side in (value if isinstance(value, list) else [value]) if side is not None]
     least = -1 if name == "target_shape" else 0
     if len(sides) > MOST_SIDES or not all(type(side) is int and least <= side <= LARGEST for side in sides):

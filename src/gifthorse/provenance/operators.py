@@ -118,7 +118,7 @@ ORDINARY: Final = (
         scaleddotproductflashattentionforcpu scaleddotproductefficientattention scaleddotproductattentionmath
         scaleddotproductfusedattentionoverrideable scaleddotproductcudnnattention attention additiveattention
         groupqueryattention grucell lstmcell rnn bidirectional timedistributed convolutionbackward safesoftmax
-        transformbiasrescaleqkv
+        transformbiasrescaleqkv layerscale stochasticdepth customscalelayer
         """
     )
 )
