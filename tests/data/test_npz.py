@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gifthorse import zips
 from gifthorse.data import images, npz
 from gifthorse.data.npz import load_npz
 from gifthorse.errors import DataError
@@ -182,3 +183,14 @@ def test_members_that_are_unpacked_whole_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(zipfile, "_get_decompressor", lambda kind: pytest.fail(f"unpacked by {kind}"))
     with pytest.raises(DataError, match="packed as NumPy never does"):
         load_npz(tmp_path / "b.npz")
+
+
+def test_a_large_directory_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(100):
+            archive.writestr(f"member_{number}.npy", b"")
+    monkeypatch.setattr(zips, "MOST_DIRECTORY", 5000)
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(DataError, match=r"its directory has [0-9,]+ bytes; at most 5,000 are read"):
+        load_npz(path)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .. import zips
 from ..core.data import Samples
 from ..errors import DataError
 from .images import Size, as_tensor, check_growth, resize
@@ -23,7 +24,6 @@ MAGIC = b"\x93NUMPY"
 MOST_BYTES = 2**31
 MOST_HEAD = 10_000  # of an array, which NumPy parses as Python
 MOST_ENTRIES = {"labels": 2**26, "class_names": 2**20}  # which become larger: 64-bit numbers, Python's strings
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; of others, zipfile unpacks more than is stated
 AT_ONCE = 2**24  # floats that are rounded together
 
 # What NumPy and zipfile are known to raise on damaged files.
@@ -67,6 +67,8 @@ def load_npz(path: Path, *, size: Size | None = None) -> Samples:
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of interest; without any, all that there are, unread, for the message that names them."""
     try:
+        if zipfile.is_zipfile(path):
+            zips.opened(path).close()  # for its directory, which NumPy reads whatever its size
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
             archive = np.load(file, allow_pickle=False, max_header_size=MOST_HEAD)
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -94,7 +96,7 @@ def _refuse_absurd(archive: Any, path: Path) -> None:  # noqa: ANN401 - NumPy's 
     if unpacked > max(MOST_BYTES, path.stat().st_size):
         raise DataError(f"{path}: unpacks to {unpacked:,} bytes, at most {MOST_BYTES:,} are read; give fewer samples")
     for entry in entries:
-        if entry.compress_type not in PACKINGS:
+        if entry.compress_type not in zips.PACKINGS:
             raise DataError(f"{path}: {entry.filename} is packed as NumPy never does; save it again with numpy.savez")
         with archive.zip.open(entry) as file:
             if file.read(len(MAGIC)) != MAGIC:

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from .. import zips
 from ..errors import ModelFileError, OptionError, UnsafeFileError
 from ..isolated import Isolated, Limits
-from ..provenance import zips
 from ..provenance.content import look_into
 from ..provenance.findings import Finding
 from .interface import Original, reading

@@ -8,8 +8,8 @@ from typing import final
 
 from torch import Tensor
 
+from .. import zips
 from ..errors import ModelFileError, UnsupportedModelError
-from ..provenance import zips
 from ..provenance.archive import MOST_GROWTH, SLACK
 from .hdf5 import MOST_BYTES, hdf5
 from .interface import Described, Format, head, naming, reading

@@ -16,8 +16,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from .. import zips
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from ..provenance import zips
 from ..provenance.archive import doubles
 from ..provenance.declared import Unlike, declared, unlike_legacy, unlike_numbers
 from ..provenance.pickles import MOST_OPERATIONS, PickleScan, scan_pickle

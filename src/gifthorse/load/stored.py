@@ -13,8 +13,8 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
+from .. import zips
 from ..errors import ModelFileError, UnsupportedModelError
-from ..provenance import zips
 from ..provenance.declared import MOST_COPIED
 from ..provenance.pickles import LONGEST_NAME, operations
 

@@ -15,7 +15,8 @@ from mmap import mmap
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-from . import hdf5, json_once, keras_config, zips
+from .. import zips
+from . import hdf5, json_once, keras_config
 from .declared import Storage, Unlike, declared, unlike_numbers
 from .look import Look, few
 

@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from gifthorse.provenance import zips
+from gifthorse import zips
 
 
 def packed(content: bytes, how: int) -> io.BytesIO:
