@@ -691,6 +691,25 @@ def test_graphs_in_graphs_and_operators_of_somebodys_own(tmp_path):
     assert {one.rule for one in look_into(tmp_path / "model.onnx").findings} == {"GH120", "GH121"}
 
 
+@pytest.mark.parametrize(("indices", "rules"), [("both", set()), ("seen", {"GH121"})])
+def test_places_that_are_worked_out_of_what_the_file_says(tmp_path, indices, rules):
+    """As the exporter writes strided views; the graph takes what is there, whatever the image."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "last"], ["side"]),
+        helper.make_node("Range", ["zero", "side", "one"], ["steps"]),
+        helper.make_node("Mul", ["steps", "one"], ["both"]),
+        helper.make_node("ArgMax", ["x"], ["highest"], axis=3),
+        helper.make_node("ReduceMin", ["highest"], ["seen"], keepdims=0),
+        helper.make_node("Gather", ["x", indices], ["g"], axis=3),
+        helper.make_node("GlobalAveragePool", ["g"], ["p"]),
+        POOLED[1],
+    ]
+    values = {name: np.int64(value) for name, value in (("last", 3), ("zero", 0), ("one", 1))}
+    path = save(tmp_path / "model.onnx", nodes, values)
+    assert {one.rule for one in look_into(path).findings if "Gather" in one.message} == rules
+
+
 def test_functions_of_the_file_are_refused(tmp_path):
     path = save(tmp_path / "model.onnx", POOLED)
     model = onnx.load(path)

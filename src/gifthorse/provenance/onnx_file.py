@@ -33,6 +33,8 @@ MOST_ELSEWHERE = 20_000
 MOST_IR_VERSION = 0x1F
 OWN_DOMAINS: Final = ("", "ai.onnx")
 OFFICIAL_DOMAINS: Final = ("ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "ai.onnx.preview")
+CONSTANT: Final = ("Constant", "Shape", "Size")
+"""What gives something other than values of the image, whatever it is given."""
 ITEM_SIZES: Final = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """Bytes of one number, by its ``TensorProto.DataType``; strings, complex numbers and packed bits are not read."""
 _TYPED: Final = {
@@ -242,16 +244,13 @@ def _is_file(place: Path) -> bool:
 def graph_of(model: "ModelProto") -> Graph:
     """The nodes of the graph for ``look_at_graph``; what an inner graph uses of the outer one is its node's input."""
     constants = {one.name for one in model.graph.initializer}
-    constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
-    nodes = [
-        Node(
-            name_of(node),
-            _operator(node, constants),
-            tuple(dict.fromkeys([*node.input, *(name for inner in inner_graphs(node) for name in _used(inner))])),
-            tuple(node.output),
-        )
-        for node in model.graph.node
-    ]
+    nodes = []
+    for node in model.graph.node:
+        used = dict.fromkeys([*node.input, *(name for inner in inner_graphs(node) for name in _used(inner))])
+        operator = _operator(node, constants)
+        if operator in CONSTANT or (used and constants.issuperset(name for name in used if name)):
+            constants.update(node.output)
+        nodes.append(Node(name_of(node), operator, tuple(used), tuple(node.output)))
     inputs = tuple(one.name for one in model.graph.input if one.name not in constants)
     return Graph(nodes, inputs, tuple(one.name for one in model.graph.output))
 
