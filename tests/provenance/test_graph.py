@@ -267,6 +267,17 @@ def test_every_branch_of_many_is_counted():
     assert finding.message.startswith("3 branches part at the image")
 
 
+def test_branches_that_cross_are_told_as_such():
+    """As in HRNet, whose resolutions are mixed with each other again and again."""
+    nodes = [
+        *(Node(f"a{i}", "Conv", ("image", f"w{i}"), (f"a{i}",)) for i in range(2)),
+        *(Node(f"b{i}", "Add", ("a0", "a1"), (f"b{i}",)) for i in range(2)),
+        Node("sum", "Add", ("b0", "b1"), ("answer",)),
+    ]
+    (finding,) = look_at_graph(Graph(tuple(nodes), ("image",), ("answer",)))
+    assert finding.message.startswith("branches that cross each other part at the image and meet again at 'sum'")
+
+
 def test_a_graph_of_nothing():
     assert [one.rule for one in look_at_graph(Graph((), ("image",), ("image",)))] == ["GH116"]
     assert [one.rule for one in look_at_graph(Graph((), (), ()))] == ["GH116"]

@@ -131,7 +131,8 @@ def _side_paths(graph: GraphLike, reached: list[NodeLike], file: str) -> list[Fi
             branches = ways.branches(fork, merge)
             where = "the image" if fork == 0 else repr(ways.name(fork))
             told = "; ".join(f"one {_way(ways, *branch)}" for branch in branches[:SHOWN])
-            message = f"{len(branches)} branches part at {where} and meet again at {ways.name(merge)!r}: {told}"
+            many = f"{len(branches)} branches part" if len(branches) > 1 else "branches that cross each other part"
+            message = f"{many} at {where} and meet again at {ways.name(merge)!r}: {told}"
             found.append(Finding("GH123", message, file, ways.name(merge)))
     return found
 
