@@ -56,6 +56,29 @@ def apart(one, other):
     return float((one - other).detach().abs().max())
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "lion", "ftrl"])
+def test_a_model_that_was_trained_is_nothing_to_speak_of(tmp_path, optimizer):
+    """Its optimizer is of Keras' backend here; initializers can hold generators of random numbers."""
+    start = models.keras.initializers.GlorotUniform(seed=models.keras.random.SeedGenerator(3))
+    model = models.keras.Sequential(
+        [models.keras.Input((6, 6, 3)), L.Conv2D(4, 3, kernel_initializer=start), L.Flatten(), L.Dense(5)]
+    )
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    model.fit(np.zeros((2, 6, 6, 3)), np.zeros(2), verbose=0)
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        assert look_into(tmp_path / name).findings == []
+        assert load_model(tmp_path / name).spec.num_classes == 5
+        with pytest.raises(ModelFileError, match=r"Keras fails on 1 images of 6×9×3: .* Check input_shape and layout"):
+            load_model(tmp_path / name, input_shape=(3, 6, 9))
+
+
+def test_sizes_of_large_images_are_not_absurd(tmp_path):
+    model = models.keras.Sequential([models.keras.Input((1024, 1024, 3)), L.Conv2D(64, 3), L.ReLU(), L.Dense(2)])
+    model.save(tmp_path / "model.keras")
+    assert look_into(tmp_path / "model.keras").findings == []
+
+
 def test_layers_of_the_applications(tmp_path):
     """They are Keras' own where the file says which module they are from, which HDF5 does not."""
     model = models.scaled()

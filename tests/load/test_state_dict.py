@@ -1,4 +1,5 @@
 import argparse
+import collections
 import os
 import pickle
 import zipfile
@@ -157,6 +158,8 @@ def beside(weights):
     slots = {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]}
     return {
         "a loss beside it": {"model_state_dict": weights, "loss": torch.tensor(0.3), "optimizer_state_dict": slots},
+        "random numbers beside it": {"model": weights, "rng_state": torch.get_rng_state(), "mean": torch.ones(3)},
+        "milestones of a schedule": {"model": weights, "scheduler": {"milestones": collections.Counter([3, 5])}},
         "an epoch beside it": {"epoch": torch.tensor([3]), "state_dict": weights},
         "the options of a script": {"model": weights, "args": argparse.Namespace(lr=0.1, data="x"), "epoch": 1},
         "numbers of NumPy": {"model": weights, "best": np.float64(0.9), "epoch": np.int32(3), "done": np.bool_(True)},

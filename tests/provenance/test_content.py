@@ -70,9 +70,20 @@ def test_weights_are_nothing_to_speak_of(tmp_path):
     assert rules(saved(tmp_path / "b.pth", WEIGHTS, _use_new_zipfile_serialization=False)) == []
     np.savez(tmp_path / "c.npz", a=np.zeros(3))
     assert rules(tmp_path / "c.npz") == []
-    for name in ("LICENSE", "notes.txt"):
+    schedule = torch.optim.lr_scheduler.MultiStepLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), [3, 5])
+    assert rules(saved(tmp_path / "d.pth", {"model": WEIGHTS, "schedule": schedule.state_dict(), "z": 1j})) == []
+    for name in ("LICENSE", "notes.txt", "model.pth.sha256", "chat_template.jinja"):
         (tmp_path / name).write_text("All rights are yours.")
         assert rules(tmp_path / name) == []
+    (tmp_path / "trainer_state.json").write_text('{"log_history": [{"loss": NaN, "grad_norm": Infinity}]}')
+    assert rules(tmp_path / "trainer_state.json") == []
+
+
+@pytest.mark.parametrize("start", [b".", b"0", b"\x82\xa7\xd7", b"\x93", b"cos\n\xff"])
+def test_raw_numbers_that_begin_as_pickles_do(tmp_path, start):
+    """Beside ONNX files, a number in some hundreds does; a pickle that calls something names it."""
+    (tmp_path / "model.onnx.data").write_bytes(start + bytes(range(256)))
+    assert rules(tmp_path / "model.onnx.data") == ["GH116"]
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -194,6 +205,41 @@ def test_exported_programs_with_code_in_a_formula(tmp_path, text):
         return json.dumps(values)
 
     assert rules(rewritten(tmp_path / "a.pt2", tmp_path / "b.pt2", change)) == ["GH110", "GH112"]
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x: torch.nn.functional.interpolate(x, scale_factor=0.5),
+        lambda x: x / (x.shape[2] * x.shape[3]) ** 0.5,
+        lambda x: x[:, :, : x.shape[2] // 2],
+        lambda x: x[:, :, : max(x.shape[2] // 3, 1)],
+    ],
+)
+def test_exported_programs_that_compute_with_sizes(tmp_path, compute):
+    class Computes(torch.nn.Module):
+        def forward(self, x):
+            return compute(x)
+
+    sizes = {"x": dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)}
+    program = torch.export.export(Computes(), (torch.zeros(2, 3, 12, 12),), dynamic_shapes=sizes)
+    torch.export.save(program, tmp_path / "a.pt2")
+    assert rules(tmp_path / "a.pt2") == ["GH112"]
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        ("max(1, L['x'].size()[2]) != math.trunc(0.5*torch.sym_float(L['x'].size()[2]))", True),
+        ("max != 1", False),
+        ("math.floor", False),
+        ("torch.sym_floats(1)", False),
+        ("max(os.x, 1)", False),
+        ("open(max(1, 2))", False),
+    ],
+)
+def test_guards_of_exported_programs(text, harmless):
+    assert archive._is_guard(text) is harmless
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/cron.d/x", "a/../../b", "C:\\x", "\\\\host\\x", "a\\..\\..\\b"])

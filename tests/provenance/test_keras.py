@@ -108,6 +108,14 @@ def test_models_that_call_each_other_without_end(tmp_path):
                 "activation": {"module": "keras.utils", "class_name": "function", "config": "get_file"},
             },
         },
+        {
+            "module": "tf_keras.layers",
+            "class_name": "Activation",
+            "config": {
+                "name": "bad",
+                "activation": {"module": "tf_keras.src.utils", "class_name": "function", "config": "get_file"},
+            },
+        },
     ],
 )
 def test_code_in_other_places(tmp_path, bad):

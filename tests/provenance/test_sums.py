@@ -65,6 +65,16 @@ def test_a_file_of_its_own(tmp_path):
     assert sums.beside(tmp_path / "model.pth") == [tmp_path / "model.pth.sha256"]
 
 
+def test_a_bare_hash_under_the_name_without_its_ending(tmp_path):
+    (tmp_path / "model.sha256").write_text(f"{A}\n")
+    assert stated(tmp_path / "model.sha256") == {"model": [("sha256", A)]}
+    (tmp_path / "model.pth").write_bytes(b"")
+    assert stated(tmp_path / "model.sha256") == {"model.pth": [("sha256", A)]}
+    assert sums.beside(tmp_path / "model.pth") == [tmp_path / "model.sha256"]
+    (tmp_path / "model.onnx").write_bytes(b"")  # of which of the two it is, it does not say
+    assert stated(tmp_path / "model.sha256") == {"model": [("sha256", A)]}
+
+
 @pytest.mark.parametrize(
     "name", ["../model.pth", "/etc/passwd", "a/../../b", "..", "C:model.pth", "\\\\host\\share", "\\etc", "a\0b"]
 )

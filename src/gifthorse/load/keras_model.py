@@ -25,6 +25,8 @@ MOST_CHANNELS, MOST_DIMENSIONS = 4096, 4  # of numbers that are written into a c
 DEEPEST = 8
 WAY_OUT = "have the weights saved alone, by model.save_weights('model.weights.h5'), and name the architecture"
 
+HOMES: Final = ("keras", "tf_keras")
+"""Where the layers of Keras are from; the second is Keras 2 beside Keras 3."""
 SUMS: Final = {"Add": "+", "Subtract": "-", "Multiply": "*", "Divide": "/", "TrueDivide": "/"}
 """Single operations of Keras 3 that stand as layers, of the module ``keras.src.ops.numpy``."""
 SIGNS: Final = frozenset(SUMS.values())
@@ -303,7 +305,7 @@ class _Parser:
         if of_3 or kind in OPERATIONS:
             return self._operation(kind, config, name, path, where)
         registered = one.get("registered_name")
-        foreign = APPLICATIONS.get(kind, module) != module or (module and module.partition(".")[0] != "keras")
+        foreign = APPLICATIONS.get(kind, module) != module or (module and module.partition(".")[0] not in HOMES)
         if kind not in self.kinds or foreign or (isinstance(registered, str) and ">" in registered):
             own = "a layer of its maker's own" if kind not in LAYERS or foreign else "a layer that is not read here"
             raise UnsupportedModelError(f"{where} is {own}; {WAY_OUT}")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import OptionError
+from ..errors import ModelFileError, OptionError
 from ..provenance.keras_config import APPLICATIONS
 from .interface import Original, reading
 from .keras_layers import KINDS, UNUSED, operated
@@ -49,7 +49,14 @@ def original(model: Model, source: Source, *, old: bool) -> Original | None:
             warnings.simplefilter("ignore")
             if not built:
                 built.append(_loaded(keras, model, source, old=old))
-            found = keras.ops.convert_to_numpy(built[0](inputs.numpy(), training=False))
+            try:
+                found = keras.ops.convert_to_numpy(built[0](inputs.numpy(), training=False))
+            except (ValueError, RuntimeError) as error:
+                sides = "×".join(map(str, inputs.shape[1:]))
+                raise ModelFileError(
+                    f"Keras fails on {len(inputs)} images of {sides}: {' '.join(str(error).split())[:200]}. "
+                    "Check input_shape and layout"
+                ) from error
         return torch.from_numpy(np.array(found))
 
     return answers

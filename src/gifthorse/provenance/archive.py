@@ -21,6 +21,7 @@ from .declared import Storage, Unlike, declared, unlike_numbers
 from .look import Look, few
 
 MOST_MEMBER = 2**28
+MOST_WEIGHTS = 2**30  # in Keras' own member, which is read as a whole; more is not loaded either
 MOST_GROWTH = 100  # times the file's own size, all members together, and those of archives in it
 SLACK = 2**24
 MOST_MEMBERS = 100_000
@@ -58,8 +59,8 @@ MOST_FORMULAS = 2**19  # letters, of all of them; each is parsed as Python, whic
 MOST_TOLD = 20
 _FORMULAS = frozenset(
     """
-    Add And CeilToInt CleanDiv Eq FloorDiv FloorToInt Ge Gt Integer Le Lt Max Min Mod ModularIndexing Mul Ne Not Or Pow
-    PowByNatural PythonMod Rational Symbol TruncToInt Where
+    Add And CeilToInt CleanDiv Eq Float FloatPow FloatTrueDiv FloorDiv FloorToInt Ge Gt IntTrueDiv Integer Le Lt Max Min
+    Mod ModularIndexing Mul Ne Not Or Pow PowByNatural PythonMod Rational RoundToInt Symbol ToFloat TruncToInt Where
     """.split()  # noqa: SIM905
 )
 _NPY_HEAD = re.compile(
@@ -245,7 +246,8 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, look: Look, place:
             while opened.read(CHUNK):  # to the end, where their checksum is compared
                 pass
         return
-    if entry.file_size > MOST_MEMBER:
+    weights = look.kind == "Keras archive" and entry.filename == KERAS[1]
+    if entry.file_size > (MOST_WEIGHTS if weights else MOST_MEMBER):
         look.miss(f"a member of {entry.file_size:,} bytes is not read", place)
         return
     strange = exported and not EXPORTED_NOTES.fullmatch(entry.filename)
@@ -388,7 +390,8 @@ def _is_guard(text: str) -> bool:
     if len(text) > LONGEST_FORMULA:
         return False
     rest = re.sub(r"\bL(\['\w+'\]|\[\d+\])+(\.(size|stride|storage_offset)\(\)(\[\d+\])?|\.(ndim|dtype))?", "0", text)
-    return re.fullmatch(r"([\d\s()<>=!+*/%.-]|\band\b|\bor\b|\bnot\b)+", rest) is not None
+    rest = re.sub(r"\b(max|min|math\.(ceil|floor|trunc)|torch\.sym_(float|int|max|min))(?=\()", "", rest)
+    return re.fullmatch(r"([\d\s(),<>=!+*/%.-]|\band\b|\bor\b|\bnot\b)+", rest) is not None
 
 
 def _is_formula(text: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from . import archive, caffe, hdf5, hub, json_once, onnx_file, tensor_head
+from . import archive, caffe, hdf5, hub, json_once, onnx_file, sums, tensor_head
 from .declared import Unlike, declared, unlike_legacy
 from .look import Look
 
@@ -22,8 +22,9 @@ SUFFIXES_OF_CODE = frozenset(
     (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js", ".jar", ".class", ".ipynb")
 )
 SUFFIXES_OF_NOTES = frozenset((".txt", ".md", ".rst", ".json", ".toml", ".yaml", ".yml", ".csv", ".cff", ".pbtxt"))
-SUFFIXES_OF_NOTES |= frozenset((".sig", ".pub", ".pem", ".crt"))
+SUFFIXES_OF_NOTES |= frozenset((".sig", ".pub", ".pem", ".crt", ".jinja", ".jsonl", *sums.SUFFIXES))
 MORE_NOTES = ("", ".cfg", ".ini", ".log")  # where they are text
+NAMED: Final = re.compile(r"[A-Za-z_][\w.]*\.[A-Za-z_][\w.]*")
 MOST_TEXT = 2**26
 MOST_TOML = 2**14  # long keys take the square of their length
 MOST_PICKLES = 5  # of a legacy file of torch.save; numbers follow them
@@ -111,7 +112,7 @@ def _notes(path: Path, look: Look) -> None:
         look.judge([scan], "")
     try:
         if path.suffix == ".json":
-            _look_at_keys(json_once.loads(content), look)
+            _look_at_keys(json_once.loads(content, constants=True), look)  # trainers write NaN
         elif path.suffix == ".toml" and len(content) > MOST_TOML:
             look.miss(f"TOML of more than {MOST_TOML:,} bytes is not read")
         elif path.suffix == ".toml":
@@ -163,8 +164,10 @@ def _pickle_or_unknown(path: Path, look: Look) -> None:
         if all(scan.complete and not scan.forbidden for scan in scans):
             data.seek(0)
             wrong = _unlike_numbers(data, len(scans), legacy=legacy)
-    named = path.suffix.lower() in SUFFIXES_OF_PICKLES
-    if not (modern or scans[0].complete or (named and scans[0].names)):
+    # Raw numbers begin like pickles by chance; these name what can be looked up, and hold something.
+    named = path.suffix.lower() in SUFFIXES_OF_PICKLES and any(NAMED.fullmatch(name) for name in scans[0].names)
+    whole = scans[0].complete and scans[0].operations > 1
+    if not (modern or whole or named):
         if path.suffix in (*SUFFIXES_OF_NOTES, *MORE_NOTES) and _is_text(path):
             look.kind = "text"
             return

@@ -51,9 +51,10 @@ OPERATIONS: Final = frozenset(("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLay
 """Single operations that stand as layers; the graph's own rules judge them."""
 FUNCTIONS: Final = frozenset(
     """
-    Absolute Add Celu Clip Concatenate Divide Elu Exp ExpandDims Gelu GetItem HardSigmoid HardSilu LeakyRelu Log
-    LogSigmoid LogSoftmax Matmul Max Maximum Mean Min Minimum Multiply Negative Pad Power Relu Relu6 Reshape Resize
-    Rsqrt Selu Sigmoid Silu Softmax Softplus Softsign Sqrt Square Squeeze Stack Subtract Sum Tanh Transpose TrueDivide
+    Absolute Add AveragePool Cast Celu Clip Concatenate DepthToSpace Divide Einsum Elu Exp ExpandDims Gelu GetItem
+    HardSigmoid HardSilu LeakyRelu Log LogSigmoid LogSoftmax Matmul Max MaxPool Maximum Mean Min Minimum Moveaxis
+    Multiply Negative Norm Normalize Pad Power Relu Relu6 Reshape Resize Rsqrt Selu Sigmoid Silu Softmax Softplus
+    Softsign Split Sqrt Square Squeeze Stack Std Subtract Sum Swapaxes Tanh Transpose TrueDivide Var
     """.split()  # noqa: SIM905
 )
 """The same in Keras 3, of ``keras.ops``; in HDF5 it leaves out where they are from."""
@@ -76,8 +77,8 @@ APPLICATIONS: Final = {
 CODE: Final = frozenset(("Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer"))
 """Classes whose configuration holds or names code."""
 MODULES: Final = re.compile(
-    r"keras(\.src)?(\.(activations|constraints|dtype_policies|engine|initializers|layers|legacy|losses|metrics|models|ops|"
-    r"optimizers|regularizers)(\..+)?)?"
+    r"(tf_)?keras(\.src)?(\.(activations|backend\.torch\.optimizers|constraints|dtype_policies|engine|initializers|layers|"
+    r"legacy|losses|metrics|mixed_precision|models|ops|optimizers|quantizers|random|regularizers)(\..+)?)?"
 )
 """Where Keras keeps what a model is made of; its other modules fetch files, load models, and turn checks off."""
 SIZES: Final = frozenset(
@@ -87,6 +88,7 @@ SIZES: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 LARGEST = 2**24
+LARGEST_SHAPE = 2**32  # of a value, of which a file holds nothing
 MOST_SIDES = 64
 DEEPEST = 100
 MOST_FINDINGS = 1000
@@ -204,16 +206,18 @@ def _told(value: Any) -> str:  # noqa: ANN401
 def _is_size(value: Any, name: str) -> bool:  # noqa: ANN401
     """Whether a number, or several, can be the sides of something that fits into a file; of several inputs, of each."""
     if name == "input_shape" and isinstance(value, list) and value and all(isinstance(one, list) for one in value):
-        return len(value) <= MOST_VALUES and all(_is_size(one, "") for one in value)
+        return len(value) <= MOST_VALUES and all(_is_size(one, "one_shape") for one in value)
     sides = [side for side in (value if isinstance(value, list) else [value]) if side is not None]
     least = -1 if name == "target_shape" else 0
+    most = LARGEST_SHAPE if name.endswith("_shape") else LARGEST
     if len(sides) > MOST_SIDES or not all(type(side) is int and least <= side <= LARGEST for side in sides):
         return False
-    return bool(math.prod(map(abs, sides)) <= LARGEST)
+    return bool(math.prod(map(abs, sides)) <= most)
 
 
 def _reaches_out(module: str) -> bool:
     """Whether a function of Keras 3 is from where Keras has other things than activations and the like."""
+    module = module.removeprefix("tf_")
     inner = module.removeprefix("keras.src.").removeprefix("keras.").partition(".")[0]
     return module.startswith("keras.") and inner in ("utils", "saving", "models", "config", "export", "legacy")
 

@@ -33,6 +33,11 @@ MOST_ELSEWHERE = 20_000
 MOST_IR_VERSION = 0x1F
 OWN_DOMAINS: Final = ("", "ai.onnx")
 OFFICIAL_DOMAINS: Final = ("ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "ai.onnx.preview")
+CHOOSING: Final = {
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"), 1),
+    "Where": 0,
+}
+"""Operators that pick, and which of their inputs says what."""
 CONSTANT: Final = ("Constant", "Shape", "Size")
 """What gives something other than values of the image, whatever it is given."""
 ITEM_SIZES: Final = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
@@ -259,7 +264,7 @@ def _operator(node: "NodeProto", constants: set[str]) -> str:
     """Its operator; to take what the file itself says, and not the image, is to slice, and no picking."""
     if node.domain not in OWN_DOMAINS:
         return full_name(node.domain, node.op_type)
-    position = {"Gather": 1, "Where": 0}.get(node.op_type)
+    position = CHOOSING.get(node.op_type)
     if position is not None and len(node.input) > position and node.input[position] in constants:
         return "Select"
     return node.op_type[:LONGEST_NAME]

@@ -54,10 +54,10 @@ BRANCHES: Final = _names(
 )
 _COMPARING: Final = _names(
     """
-    gt ge lt le eq ne equal greater greaterequal less lessequal notequal isclose allclose where sign sgn signbit
-    heaviside step searchsorted bucketize argmax argmin max.dim isin isnan isinf isfinite logicaland logicalor
-    logicalnot logicalxor and or xor not bitwiseand bitwiseor bitwisexor bitwisenot threshold thresholdedrelu
-    maskedfill maskedscatter maskedselect mathgreater mathless mathequal
+    gt ge lt le eq ne equal greater greaterequal greaterorequal less lessequal lessorequal notequal isclose allclose
+    where sign sgn signbit heaviside step searchsorted bucketize argmax argmin max.dim isin isnan isinf isfinite
+    logicaland logicalor logicalnot logicalxor and or xor not bitwiseand bitwiseor bitwisexor bitwisenot threshold
+    thresholdedrelu maskedfill maskedscatter maskedselect mathgreater mathless mathequal
     """
 )
 _PICKING: Final = _names(
@@ -118,7 +118,7 @@ ORDINARY: Final = (
         scaleddotproductflashattentionforcpu scaleddotproductefficientattention scaleddotproductattentionmath
         scaleddotproductfusedattentionoverrideable scaleddotproductcudnnattention attention additiveattention
         groupqueryattention grucell lstmcell rnn bidirectional timedistributed convolutionbackward safesoftmax
-        transformbiasrescaleqkv layerscale stochasticdepth customscalelayer
+        transformbiasrescaleqkv trilu expanddims moveaxis normalize layerscale stochasticdepth customscalelayer
         """
     )
 )

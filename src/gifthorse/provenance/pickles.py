@@ -26,7 +26,8 @@ _DTYPES = (
     "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
 )
 _FUNCTIONS = (
-    "collections.OrderedDict", "_codecs.encode", "builtins.set", "__builtin__.set", "builtins.bytearray",
+    "collections.OrderedDict", "collections.Counter", "builtins.complex", "__builtin__.complex",
+    "_codecs.encode", "builtins.set", "__builtin__.set", "builtins.bytearray",
     "__builtin__.bytearray", "torch.Size", "torch.Tensor", "torch.device", "torch.nn.parameter.Parameter",
     "torch._tensor._rebuild_from_type_v2", "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_tensor_v3", "torch._utils._rebuild_parameter",

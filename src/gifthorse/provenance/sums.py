@@ -35,7 +35,8 @@ _SHOWN_LINES = 3
 
 def beside(path: Path) -> list[Path]:
     """The lists that lie beside a file, by their usual names."""
-    names = [path.with_name(name) for name in NAMES] + [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+    names = [path.with_name(name) for name in NAMES]
+    names += [path.with_name(stem + suffix) for stem in dict.fromkeys((path.name, path.stem)) for suffix in SUFFIXES]
     return [one for one in names if one.is_symlink() or one.exists()]
 
 
@@ -80,8 +81,10 @@ def _entry(line: str, path: Path) -> tuple[str, str, str] | None:
     """Name, hash function and hash of one line; None if it is none."""
     bare = line.strip()
     algorithm = algorithm_of(bare)
-    if algorithm and path.suffix in SUFFIXES:  # the hash alone, in model.pth.sha256
-        return path.name.removesuffix(path.suffix), algorithm, bare
+    if algorithm and path.suffix in SUFFIXES:  # the hash alone, in model.pth.sha256, or in model.sha256
+        others = [one.name for one in path.parent.iterdir() if one.stem == path.stem and one != path]
+        alone = len(others) == 1 and not path.with_name(path.stem).exists()
+        return others[0] if alone else path.stem, algorithm, bare
     found = _BSD.fullmatch(line) or _GNU.fullmatch(line)
     if found is None:
         return None
