@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from gifthorse.data import parquet
 from gifthorse.data.parquet import load_parquet
 from gifthorse.errors import DataError, OptionError
 
@@ -98,6 +99,18 @@ def test_a_damaged_image_is_named_by_its_row(tmp_path):
     pq.write_table(pa.table({"image": cells, "label": [0]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: row 0: cannot be read as an image"):
         load_parquet(tmp_path / "a.parquet")
+
+
+def test_rows_that_share_a_value_are_unpacked_one_by_one(tmp_path, monkeypatch):
+    """A file of a thousandth of it can hold a large value once, and may say of its own sizes what it likes."""
+    taken = []
+    monkeypatch.setattr(parquet, "check_growth", lambda size, *rest: taken.append(size))
+    cells = pa.array([{"bytes": bytes(2**20), "path": None}] * 30, IMAGES)
+    pq.write_table(pa.table({"image": cells, "label": [0] * 30}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="row 0: cannot be read as an image"):
+        load_parquet(tmp_path / "a.parquet")
+    assert len(taken) == 30
+    assert max(np.diff(taken)) < 2 * 2**20
 
 
 def test_no_rows(tmp_path):

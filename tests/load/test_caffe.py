@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import math
+import os
 
 import numpy as np
 import pytest
@@ -336,6 +337,20 @@ def test_where_the_network_is_looked_for(tmp_path):
         load_model(path, arch=str(tmp_path / "none.prototxt"))
     (tmp_path / "any.prototxt").rename(tmp_path / "deploy.prototxt")
     assert load_model(path).origin.arch.endswith("deploy.prototxt")
+
+
+def test_what_lies_beside_is_not_waited_for_nor_read_to_its_end(tmp_path):
+    layers = [files.layer("conv", "Convolution", SHARED[:2]), files.layer("ip", "InnerProduct", SHARED[2:])]
+    path = files.save(tmp_path, V1, *layers)
+    (tmp_path / "model.prototxt").unlink()
+    os.mkfifo(tmp_path / "any.prototxt")  # from which nothing ever comes
+    with pytest.raises(GiftHorseError, match="input"):
+        load_model(path)
+    (tmp_path / "any.prototxt").unlink()
+    with (tmp_path / "any.prototxt").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ModelFileError, match="bytes"):
+        load_model(path)
 
 
 def test_preprocessing_that_the_network_states(tmp_path):

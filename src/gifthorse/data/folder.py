@@ -62,17 +62,16 @@ def _decoder(files: list[Path]) -> Callable[..., Tensor]:
     """What reads these files, which are all images or all sound."""
     sounds = [file for file in files if file.suffix.lower() in audio.SUFFIXES]
     if sounds and len(sounds) < len(files):
-        image = next(file for file in files if file not in sounds)
+        image = next(file for file in files if file.suffix.lower() not in audio.SUFFIXES)
         raise DataError(f"{sounds[0]} is sound and {image} is an image; give samples of one kind")
     return audio.decode_sounds if sounds else images.decode_all
 
 
 def _read(file: Path) -> bytes:
     try:
-        if file.suffix.lower() not in audio.SUFFIXES:
-            return file.read_bytes()
+        most = audio.LARGEST if file.suffix.lower() in audio.SUFFIXES else images.MOST_ENCODED
         with file.open("rb") as stream:
-            return stream.read(audio.LARGEST + 1)  # that it is too large is seen by then
+            return stream.read(most + 1)  # that it is too large is seen by then
     except OSError as cause:
         raise DataError(f"{file}: cannot be read ({cause.strerror}); check the file's permissions") from cause
 

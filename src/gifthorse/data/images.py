@@ -17,6 +17,7 @@ FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
 
 MOST_ENCODED = 2**25  # bytes of an image; photographs have a few million
+MOST_SCANS = 100  # a progressive JPEG has about ten; each is gone through as a whole image
 MOST_EXIF = 64  # a sound JPEG has one or two, and Pillow copies what it has for each further one
 MOST_BYTES = 2**30  # of a data set of any kind
 MOST_FOLD = 200  # and more only of what is stored in no less than its 200th part, as all real images are
@@ -41,6 +42,8 @@ def decode(data: bytes, name: str) -> Pixels:
         )
     if (count := data.count(b"Exif\0\0")) > MOST_EXIF:
         raise DataError(f"{name}: the image has {count:,} Exif blocks, at most {MOST_EXIF} are read; save it again")
+    if data.startswith(b"\xff\xd8") and (count := data.count(b"\xff\xda")) > MOST_SCANS:
+        raise DataError(f"{name}: the image has {count:,} scans, at most {MOST_SCANS} are read; save it again")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             image.load()

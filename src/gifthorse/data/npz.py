@@ -24,6 +24,8 @@ MAGIC = b"\x93NUMPY"
 MOST_BYTES = 2**31
 MOST_HEAD = 10_000  # of an array, which NumPy parses as Python
 MOST_ENTRIES = {"labels": 2**26, "class_names": 2**20}  # which become larger: 64-bit numbers, Python's strings
+LONGEST_ENTRY = 4 * 1000  # bytes: names of a thousand letters
+MOST_TEXT = 2**26  # bytes of all names, which Python's strings are larger than
 AT_ONCE = 2**24  # floats that are rounded together
 
 # What NumPy and zipfile are known to raise on damaged files.
@@ -106,6 +108,8 @@ def _refuse_absurd(archive: Any, path: Path) -> None:  # noqa: ANN401 - NumPy's 
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, kind = read(file, max_header_size=MOST_HEAD)
             wanted, there = math.prod(shape) * kind.itemsize, entry.file_size - file.tell()
+        if kind.itemsize > LONGEST_ENTRY or (kind.kind == "U" and wanted > MOST_TEXT):
+            raise DataError(f"{path}: {entry.filename} has entries of {kind.itemsize:,} bytes; give shorter names")
         most = MOST_ENTRIES.get(entry.filename.removesuffix(".npy"))
         if most is not None and math.prod(shape) > most:
             raise DataError(f"{path}: {entry.filename} has more than {most:,} entries; give fewer samples")

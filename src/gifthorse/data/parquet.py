@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 IMAGE_COLUMNS = ("image", "img")
 AUDIO_COLUMNS = ("audio",)
 LABEL_COLUMNS = ("label", "labels")
-MOST_ROWS = 1024  # that are unpacked together; fewer where rows may be large
-BESIDE = 2**12  # bytes that these take beside their values
-ROOM = 2**28  # bytes that these take, unless the file says too little
+BESIDE = 2**12  # bytes that a row takes beside its values
 
 
 def load_parquet(path: Path, *, split: str = "test", size: Size | None = None) -> Samples:
@@ -80,12 +78,9 @@ def _read(file: Path) -> tuple["pa.Table", str, str]:
         with pq.ParquetFile(file) as parquet:
             str(parquet.schema_arrow)  # decodes every name, nested ones too: a damaged one is found here
             sample, label = choose_columns(parquet.schema_arrow.names, source=str(file))
-            groups = (parquet.metadata.row_group(number) for number in range(parquet.num_row_groups))
-            # One value that many rows share is there once, so that a row can be as large as its whole group.
-            largest = max((group.total_byte_size for group in groups), default=0)
-            rows = min(MOST_ROWS, ROOM // max(1, largest))
             batches, taken = [], 0
-            for batch in parquet.iter_batches(max(1, rows), columns=[sample, label]):
+            # One by one: a value that many rows share is there once, and what the file says of sizes may be false.
+            for batch in parquet.iter_batches(1, columns=[sample, label]):
                 taken += batch.nbytes + BESIDE
                 check_growth(taken, file.stat().st_size, str(file))
                 batches.append(batch)

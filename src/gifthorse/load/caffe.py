@@ -106,7 +106,7 @@ class Caffe(Format):
             weights = _tensors(data, places)
         where = network_file or path
         with reading(where, "Caffe network"), naming(where):
-            graph = prototxt.parsed(network_file.read_bytes()) if network_file else net
+            graph = prototxt.parsed(_text(network_file)) if network_file else net
             return _Network(graph, places).described(weights, network_file)
 
 
@@ -208,12 +208,18 @@ def _put(data: memoryview, spans: tuple[Span, ...], values: Any) -> None:  # noq
         at += span.count
 
 
+def _text(path: Path) -> bytes:
+    """No more of a file than is too much."""
+    with path.open("rb") as file:
+        return file.read(prototxt.MOST_BYTES + 1)
+
+
 def _beside(path: Path) -> Path | None:
     """The network file of the same name, the one that is called deploy, or the only one in the folder."""
     for one in (path.with_suffix(".prototxt"), path.with_name("deploy.prototxt")):
         if one.is_file():
             return one
-    found = sorted(path.parent.glob("*.prototxt"))
+    found = sorted(one for one in path.parent.glob("*.prototxt") if one.is_file())
     return found[0] if len(found) == 1 else None
 
 

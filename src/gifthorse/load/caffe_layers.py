@@ -17,12 +17,11 @@ from ..errors import ModelFileError, UnsupportedModelError
 from ..provenance.caffe_schema import Layer, flag, floats, integer, integers, part, real, word
 from ..provenance.prototxt import Message
 from .modules import Norm1d, Norm2d, Scaled
+from .onnx_limits import MOST_IN_WINDOWS
 from .steps import Function, Plan
 
 LARGEST = 2**20
 MOST_DIMENSIONS = 32  # as many as Caffe has
-MOST_IN_WINDOWS = 2**28
-"""Numbers that all windows of a layer hold for one image: 13×13 around each of 64×64 places with 256 channels."""
 SHOWN = 80  # characters of a list, in messages
 
 Build = Callable[[Plan, Layer, str, list[int]], list[int]]

@@ -484,14 +484,15 @@ def _pooling(b: Building, layer: Layer, given: list[int]) -> int:
     kernel = layer.options["pool_size"]
     stride = layer.options["strides"] or kernel
     same = layer.options["padding"] == "same"
+    window = math.prod(kernel)
     if layer.kind == "AveragePooling2D":
         if same:
-            return b.plan.add(partial(_average_same, kernel=kernel, stride=stride), value)
-        return b.plan.add(partial(functional.avg_pool2d, kernel_size=kernel, stride=stride), value)
+            return b.plan.add(partial(_average_same, kernel=kernel, stride=stride), value, window=window)
+        return b.plan.add(partial(functional.avg_pool2d, kernel_size=kernel, stride=stride), value, window=window)
     if same:
         padded = partial(_padded, kernel=kernel, stride=stride, dilation=(1, 1), fill=-math.inf)
         value = b.plan.add(padded, value)
-    return b.plan.add(partial(functional.max_pool2d, kernel_size=kernel, stride=stride), value)
+    return b.plan.add(partial(functional.max_pool2d, kernel_size=kernel, stride=stride), value, window=window)
 
 
 def _global_pooling(b: Building, layer: Layer, given: list[int]) -> int:

@@ -103,6 +103,8 @@ def check_room(step: Step, given: Sequence[Any], layer: nn.Module | None, room: 
         tensors.append(weight)
     shapes = [one.shape for one in tensors]
     numbers = count(step.attributes, shapes) if count else 0
+    if step.operator in MERGING:
+        room.take(numbers * (len(shapes) - 1))
     if numbers > (MOST_NUMBERS * room.images or MOST_FOLDED):
         raise ValueError(f"{numbers:,} numbers would be made, more than any classifier needs")
     if step.operator in WORK:
@@ -218,6 +220,8 @@ BROADCASTING: Final = (
     "Add", "Sub", "Mul", "Div", "Pow", "Mod", "Min", "Max", "Sum", "Mean", "PRelu", "Where", "And", "Or", "Xor",
     "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual",
 )  # fmt: skip
+MERGING: Final = ("Min", "Max", "Sum", "Mean")
+"""Of those, the ones that are given any number of values, and go through them one after the other."""
 Count = Callable[[Mapping[str, Any], Shapes], int]
 NUMBERS: Final[Mapping[str, Count]] = {
     **dict.fromkeys(BROADCASTING, _broadcast),

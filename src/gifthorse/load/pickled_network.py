@@ -209,10 +209,11 @@ class _States:
         while waiting:
             prefix, one = waiting.pop()
             parameters, buffers, modules = (one.state[group] for group in GROUPS)
-            self._left -= 1 + sum(map(len, (one.state, parameters, buffers, modules)))
+            passing_by = one.state.get("_non_persistent_buffers_set") or ()
+            self._left -= 1 + sum(map(len, (one.state, parameters, buffers, modules, passing_by)))
             if self._left < 0:
                 raise ValueError("too many parts")
-            passing = {name for name in one.state.get("_non_persistent_buffers_set") or () if isinstance(name, str)}
+            passing = {name for name in passing_by if isinstance(name, str)}
             own = {**parameters, **{key: place for key, place in buffers.items() if key not in passing}}
             if shadowed := one.state.keys() & (own.keys() | modules.keys() | {"forward"}):
                 raise ValueError(f"an attribute that is in the way of the network's own {min(shadowed)[:80]}")

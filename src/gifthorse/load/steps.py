@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelFileError, UnsupportedModelError
+from .onnx_limits import AT_ONCE, MOST_MADE
 
 Function = Callable[..., Tensor]
 
 MOST_STEPS = 20_000
+MOST_HELD = 2**27
+"""Numbers that are kept together for later steps, for one image: twice of what a single step may give."""
 MOST_VALUES = 2**26
 """Numbers that a step may give for one image: a gigabyte of float32 for the four that it is tried with."""
 MOST_ALIKE = 100
@@ -69,20 +72,35 @@ class Plan:
         self._values: list[Tensor] = []
         self._calls: list[tuple[str | Function, tuple[int, ...]]] = []
         self._modules: dict[str, nn.Module] = {}
+        self._made = 0
         self._keep(lambda: torch.empty(1, *input_shape, device="meta"))
 
     def shape(self, value: int) -> tuple[int, ...]:
         """Of a value, for one image, without the first dimension."""
         return tuple(self._values[value].shape[1:])
 
-    def add(self, function: Function, *sources: int) -> int:
-        """The index of what ``function`` gives for these values."""
-        return self._add(function, function, sources)
+    def add(self, function: Function, *sources: int, window: int = 1) -> int:
+        """The index of what ``function`` gives for these values, each number of it out of so many in a ``window``."""
+        found = self._add(function, function, sources)
+        self._count(self._values[found].numel() * max(window, len(sources)))
+        return found
 
     def add_module(self, name: str, module: nn.Module, *sources: int) -> int:
         """As ``add``, with a module on the meta device. One that is called again is the module of the first time."""
         module = self._modules.setdefault(name, module).eval()
-        return self._add(name, module, sources)
+        found = self._add(name, module, sources)
+        numbers = self._values[found].numel()
+        products = numbers * module.weight[0].numel() if isinstance(module, nn.Conv2d | nn.Linear) else 0
+        self._count(max(numbers, products // AT_ONCE))
+        return found
+
+    def _count(self, numbers: int) -> None:
+        self._made += numbers
+        if self._made > MOST_MADE:
+            raise ModelFileError(
+                f"up to the layer {self.where!r}, {self._made:,} numbers are gone through for one image, more than any "
+                "classifier needs"
+            )
 
     def network(self, output: int, weights: Mapping[str, Tensor], path: object) -> Steps:
         """The network that gives ``output``, with ``weights`` in it as float32, in eval mode.
@@ -98,6 +116,7 @@ class Plan:
             Step(call, sources, tuple(source for source in dict.fromkeys(sources) if last[source] == index))
             for index, (call, sources) in enumerate(self._calls)
         ]
+        self._check_held(steps)
         network = Steps(steps, self._modules)
         wanted = network.state_dict()
         for name, tensor in wanted.items():
@@ -116,6 +135,17 @@ class Plan:
         filled = {name: weights[name].to(torch.float32).contiguous() for name in wanted}
         network.load_state_dict(filled, assign=True)
         return network.eval()
+
+    def _check_held(self, steps: Sequence[Step]) -> None:
+        held = self._values[0].numel()
+        for index, step in enumerate(steps, 1):
+            held += self._values[index].numel()
+            if held > MOST_HELD:
+                raise ModelFileError(
+                    f"{held:,} numbers are kept together for one image; at most {MOST_HELD:,} are, which is more than "
+                    "any classifier needs"
+                )
+            held -= sum(self._values[one].numel() for one in step.done)
 
     def _add(self, call: str | Function, function: Function, sources: tuple[int, ...]) -> int:
         if len(self._calls) >= MOST_STEPS:

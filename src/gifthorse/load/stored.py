@@ -114,6 +114,12 @@ class _Reading:
     kinds: dict[str, torch.dtype]
     left: int = MOST_COPIED
 
+    def take(self, count: int) -> None:
+        """Note that so many values are copied, or gone through."""
+        self.left -= count
+        if self.left < 0:
+            raise ValueError(f"copies of more than {MOST_COPIED:,} values")
+
 
 @final
 class CallError(ValueError):
@@ -151,11 +157,11 @@ def tensors_in(content: bytes, folder: str, kinds: dict[str, torch.dtype] | None
             start = marks.pop()
             values = stack[start:]
             del stack[start:]
-            _gather(name, values, stack)
+            _gather(name, values, stack, reading)
         elif name in _COUNTED:
             values = stack[-_COUNTED[name] :]
             del stack[-_COUNTED[name] :]
-            _gather(name, values, stack)
+            _gather(name, values, stack, reading)
         elif name in _TWO:
             second = stack.pop()
             first = stack.pop()
@@ -169,24 +175,25 @@ def tensors_in(content: bytes, folder: str, kinds: dict[str, torch.dtype] | None
     raise ValueError("a pickle without an end")
 
 
-def _gather(name: str, values: list[Any], stack: list[Any]) -> None:
+def _gather(name: str, values: list[Any], stack: list[Any], reading: _Reading) -> None:
     if name.startswith("TUPLE"):
         stack.append(tuple(values))
     elif name in {"LIST", "FROZENSET"}:
         stack.append(values)
     elif name == "DICT":
         stack.append({})
-        _fill(stack[-1], values)
+        _fill(stack[-1], values, reading)
     elif isinstance(stack[-1], Part):
         return  # what an object of another class is filled with
     elif name in {"SETITEM", "SETITEMS"}:
-        _fill(stack[-1], values)
+        _fill(stack[-1], values, reading)
     else:
         stack[-1].extend(values)
 
 
-def _fill(target: Any, values: list[Any]) -> None:  # noqa: ANN401
+def _fill(target: Any, values: list[Any], reading: _Reading) -> None:  # noqa: ANN401
     keys = values[::2]
+    reading.take(sum(len(key) for key in keys if isinstance(key, tuple)))  # each of which Python goes through
     if any(isinstance(part, tuple) for key in keys if isinstance(key, tuple) for part in key):
         # Python would follow it to its end, which may be many times the file away, or crash with it.
         raise ValueError("a key that is a tuple of tuples")
@@ -229,10 +236,8 @@ def _called(function: Any, arguments: Any, reading: _Reading) -> Any:  # noqa: A
     if dotted == "collections.OrderedDict":
         made: dict[Any, Any] = {}
         for pairs in arguments[:1]:  # by Python 2, a list; a few bytes may give it to many calls
-            reading.left -= len(pairs)
-            if reading.left < 0:
-                raise ValueError(f"copies of more than {MOST_COPIED:,} values")
-            _fill(made, [one for key, value in pairs for one in (key, value)])
+            reading.take(len(pairs))
+            _fill(made, [one for key, value in pairs for one in (key, value)], reading)
         return made
     if dotted in _THROUGH:
         return arguments[0]

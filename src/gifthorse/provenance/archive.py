@@ -338,13 +338,19 @@ def _code(content: bytes, look: Look, place: str) -> None:
 
 
 def _json(content: bytes, look: Look, place: str) -> None:
+    look.json += len(content)
+    if look.json > MOST_JSON:
+        look.miss(f"of JSON, {MOST_JSON:,} bytes are read in a file, and there are more", place)
+        return
     try:
         values = json_once.loads(content, constants=look.kind == "Keras archive")
     except (ValueError, RecursionError) as error:
         look.find("GH115", f"this is no JSON: {error}", place)
         return
     if look.kind == "Keras archive" and place == "config.json":
-        keras_config.look_at(values, look, place)
+        look.models += 1
+        if look.models == 1:  # that there are more is a finding, as programs differ in which they take
+            keras_config.look_at(values, look, place)
     elif look.kind == "torch.export archive":
         _look_at_program(values, look, place)
 

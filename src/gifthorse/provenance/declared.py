@@ -27,6 +27,7 @@ NEVER_CALLED = ("Storage", "torch.Tensor")
 
 DEEPEST = 100
 MOST_COPIED = 2**22
+MOST_COUNT = 2**63 - 1  # of numbers in a storage, as torch counts them
 """Characters, bytes, and members of containers; what is put into a container one by one is not copied."""
 
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
@@ -242,6 +243,7 @@ class _Machine:
 
     def _copied(self, values: Sequence[Any]) -> int:
         """How much a call copies that is given these values: a few bytes may give a large one to many calls."""
+        self._count(len(values))
         inner = [one for value in values if isinstance(value, tuple) for one in value]
         sized = [one for one in (*values, *inner) if isinstance(one, _SIZED)]
         size = sum(one.size if isinstance(one, _Made) else max(len(one), _weight(one)) for one in sized)
@@ -283,8 +285,8 @@ class _Machine:
         match self.stack.pop():
             case ("storage", Name(dotted=dotted), str(key), str(), int(count), *_) if dotted.endswith("Storage"):
                 kind = dotted.rpartition(".")[2].removesuffix("Storage")
-                if count < 0 or kind not in ITEM_BYTES:
-                    raise Unlike(f"the pickle has {count} numbers of {dotted}")
+                if not 0 <= count <= MOST_COUNT or kind not in ITEM_BYTES:
+                    raise Unlike(f"the pickle has {_told(count)} numbers of {dotted}")
                 found = Storage(key, count, ITEM_BYTES[kind])
             case _:
                 raise Unlike("what the pickle refers to is no storage")
@@ -347,6 +349,12 @@ def _check_tensor(function: str, arguments: tuple[Any, ...]) -> None:
         raise Unlike(
             f"a tensor of size {_shown(size)} is larger than the numbers that the file holds for it, {storage.count:,}"
         )
+
+
+def _told(count: int) -> str:
+    return (
+        f"{count:,}" if abs(count) <= MOST_COUNT else "more than any file of"
+    )  # Python writes no number of any length
 
 
 def _shown(values: tuple[Any, ...]) -> str:

@@ -28,6 +28,8 @@ class Look:
         unpacked: bytes that its members have so far, and those of archives in it.
         members: how many these are.
         hdf5: files of HDF5 in it that were looked into.
+        json: bytes of JSON in it that were read.
+        models: configurations of models in it that were looked into.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +41,8 @@ class Look:
         self.unpacked = 0
         self.members = 0
         self.hdf5 = 0
+        self.json = 0
+        self.models = 0
         self._found: Counter[str] = Counter()
 
     def find(self, rule: str, message: str, place: str = "") -> None:

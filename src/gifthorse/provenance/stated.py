@@ -11,6 +11,7 @@ from ..errors import OptionError
 from .findings import Finding
 from .hashes import BY_LENGTH, SHOWN, WEAK
 
+MOST_REFUSED = 1000  # findings on statements, of which a list can hold millions
 HEX = re.compile(r"[0-9a-fA-F]+")
 
 
@@ -52,8 +53,11 @@ class Statements:
         self.of.setdefault(path, []).append(statement)
 
     def refuse(self, source: Path, why: str, place: str = "") -> None:
-        """A finding on a statement that is not used."""
-        self.findings.append(Finding("GH106", f"{source}: {why}", str(source), place))
+        """A finding on a statement that is not used; of too many, that there are more."""
+        if len(self.findings) < MOST_REFUSED:
+            self.findings.append(Finding("GH106", f"{source}: {why}", str(source), place))
+        elif len(self.findings) == MOST_REFUSED:
+            self.findings.append(Finding("GH106", f"there is more of this than {MOST_REFUSED} times", str(source)))
 
 
 @final

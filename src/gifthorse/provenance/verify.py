@@ -167,23 +167,33 @@ def _files(path: Path, findings: list[Finding]) -> tuple[list[Path], tuple[Path,
         return [path], ()
     files: list[Path] = []
     left_out = []
-    for above, folders, names in os.walk(path):
+
+    def unread(error: OSError) -> None:
+        where = str(error.filename)
+        findings.append(Finding("GH116", f"{where} cannot be looked into: {error.strerror}", where))
+
+    def note(one: Path, *, folder: bool) -> None:
+        if folder and one.is_symlink():
+            findings.append(Finding("GH113", f"{one} is a link to a folder; it was not followed", str(one)))
+        elif folder and any(one.parts[-len(other.parts) :] == other.parts for other in LEFT_OUT):
+            left_out.append(one)
+        elif folder:
+            return
+        elif one.is_symlink() and not hub.stays_inside(one, path):
+            findings.append(Finding("GH113", f"{one} is a link out of the folder; it was not followed", str(one)))
+        elif not one.is_file():
+            findings.append(Finding("GH116", f"{one} is no file; it was not looked at", str(one)))
+        else:
+            files.append(one)
+
+    for above, folders, names in os.walk(path, onerror=unread):
         here = Path(above)
-        for name in sorted(folders):
-            one = here / name
-            if one.is_symlink():
-                findings.append(Finding("GH113", f"{one} is a link to a folder; it was not followed", str(one)))
-            elif any(one.parts[-len(other.parts) :] == other.parts for other in LEFT_OUT):
-                left_out.append(one)
+        for name, folder in [*((name, True) for name in sorted(folders)), *((name, False) for name in sorted(names))]:
+            try:
+                note(here / name, folder=folder)
+            except OSError as error:  # such as a path that is too long
+                unread(error)
         folders[:] = sorted(name for name in folders if here / name not in left_out)
-        for name in sorted(names):
-            one = here / name
-            if one.is_symlink() and not hub.stays_inside(one, path):
-                findings.append(Finding("GH113", f"{one} is a link out of the folder; it was not followed", str(one)))
-            elif not one.is_file():
-                findings.append(Finding("GH116", f"{one} is no file; it was not looked at", str(one)))
-            else:
-                files.append(one)
         if len(files) > MOST_FILES:
             raise OptionError(f"{path} holds more than {MOST_FILES:,} files; give the folder of the model alone")
     return files, tuple(left_out)
@@ -198,9 +208,11 @@ def _statements(path: Path, files: list[Path], named: Sequence[Path]) -> Stateme
         if _key(one) not in map(_key, named):
             sums.read(one, found)
     cards = model_card.beside(path) if model else [one for one in files if one.name in model_card.NAMES]
+    together: dict[Path, list[Path]] = {}
+    for one in files:
+        together.setdefault(one.parent, []).append(one)
     for card in cards:
-        models = [model] if model else [one for one in files if one.parent == card.parent]
-        model_card.read_for_each(card, models, found)
+        model_card.read_for_each(card, [model] if model else together[card.parent], found)
     for one in files:
         hub.read_notes(one, found)
     for one in named:
