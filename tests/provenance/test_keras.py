@@ -75,6 +75,7 @@ def test_models_in_models_are_looked_through(tmp_path, first):
     [
         (layer("Lambda", "bad", ["conv_3"], function=["4wEAAA==", None, None]), "GH110"),
         (layer("MyLayer", "bad", ["conv_3"]), "GH120"),
+        (layer("Normalize", "bad", ["conv_3"], trainable=True), "GH120"),  # as an operation is called, too
         (layer("TFOpLambda", "bad", ["conv_3"], function="math.greater"), "GH121"),
     ],
 )

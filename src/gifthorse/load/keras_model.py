@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar, final
 
 from ..errors import ModelFileError, UnsafeFileError, UnsupportedModelError
-from ..provenance.keras_config import APPLICATIONS, CODE, FUNCTIONS, LAYERS, LONGEST_NAME, MODELS, OPERATIONS
+from ..provenance.keras_config import APPLICATIONS, CODE, FUNCTIONS, LAYERS, LONGEST_NAME, MODELS, OF_LAYERS, OPERATIONS
 from .keras_options import Check, checked_options, flag, optional
 
 Value = TypeVar("Value")
@@ -300,7 +300,7 @@ class _Parser:
         where = f"{self.path}: the layer {path!r} ({kind})"
         # In HDF5, Keras 3 leaves the module out; its layers say whether they are trainable, and operations do not.
         single = (kind in FUNCTIONS and kind not in LAYERS) or kind in SUMS or kind in ACTIVATIONS
-        unnamed = not module and single and not config.keys() & {"trainable", "dtype"}
+        unnamed = not module and single and not config.keys() & OF_LAYERS
         of_3 = module.startswith("keras.src.ops") or unnamed
         if of_3 or kind in OPERATIONS:
             return self._operation(kind, config, name, path, where)

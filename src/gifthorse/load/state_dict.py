@@ -227,7 +227,7 @@ def innermost(content: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
         usual = [key for key in USUAL_KEYS if key in inner]
         usual = [key for key in usual if id(inner[key]) in full] or usual  # one may hold settings
         own = tensors_of(content)
-        if own and not any(id(inner[key]) in full for key in usual):  # beside these, a loss, or the random state
+        if own and not any(id(inner[key]) in full for key in usual):  # else a loss, or a random state
             return content
         filled = [key for key, one in inner.items() if id(one) in full] or (list(inner) if len(inner) == 1 else [])
         if not usual and len(filled) > 1:

@@ -352,9 +352,8 @@ def _check_tensor(function: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _told(count: int) -> str:
-    return (
-        f"{count:,}" if abs(count) <= MOST_COUNT else "more than any file of"
-    )  # Python writes no number of any length
+    """The number, unless it has more digits than Python writes."""
+    return f"{count:,}" if abs(count) <= MOST_COUNT else "more than any file of"
 
 
 def _shown(values: tuple[Any, ...]) -> str:

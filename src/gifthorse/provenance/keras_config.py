@@ -58,7 +58,8 @@ FUNCTIONS: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 """The same in Keras 3, of ``keras.ops``; in HDF5 it leaves out where they are from."""
-KNOWN: Final = LAYERS | MODELS | OPERATIONS | FUNCTIONS
+OF_LAYERS: Final = frozenset(("trainable", "dtype"))
+"""What the configuration of each layer says, and that of no single operation."""
 WEIGHTED: Final = frozenset(name for name in LAYERS if "Conv" in name and "Pooling" not in name) | {
     "Dense",
     "EinsumDense",
@@ -180,7 +181,7 @@ def _judge(one: Json, look: Look, place: str) -> None:
     elif isinstance(registered, str) and ">" in registered:
         look.find("GH120", f"{kind} is registered as {registered!r}", place)
     elif isinstance(config, dict) and "name" in config and "inbound_nodes" in one:  # a layer of Keras 2
-        if kind not in KNOWN:
+        if kind not in LAYERS | MODELS | OPERATIONS and (kind not in FUNCTIONS or config.keys() & OF_LAYERS):
             look.find("GH120", f"the layer {kind} is none of Keras", place)
     elif module is None and "registered_name" in one and kind == "function":
         look.find("GH120", f"a function of the maker's own, {_told(registered or config)!r}", place)
