@@ -131,6 +131,7 @@ BAD = {
     "no rate": (wav(bytes(100), rate=0), "its sampling rate is 0 Hz"),
     "any rate": (wav(bytes(100), rate=2**32 - 1), "its sampling rate is 4294967295 Hz"),
     "NaN": (wav(np.array([0, np.nan], "<f4").tobytes(), kind=3, bits=32), "must be finite"),
+    "a signalling NaN": (wav(b"\1\0\x80\x7f" * 2, kind=3, bits=32), "must be finite"),
     "infinite": (wav(np.array([0, -np.inf], "<f8").tobytes(), kind=3, bits=64), "must be finite"),
     "not scaled": (wav(np.array([0, 32767], "<f4").tobytes(), kind=3, bits=32), "divide by the value of full scale"),
     "too long": (wav(bytes(8000 * 61), bits=8), "lasts 61 seconds, and at most 60"),

@@ -74,8 +74,14 @@ def test_a_model_that_was_trained_is_nothing_to_speak_of(tmp_path, optimizer):
         model.save(tmp_path / name)
         assert look_into(tmp_path / name).findings == []
         assert load_model(tmp_path / name).spec.num_classes == 5
-        with pytest.raises(ModelFileError, match=r"Keras fails on 1 images of 6×9×3: .* Check input_shape and layout"):
-            load_model(tmp_path / name, input_shape=(3, 6, 9))
+
+
+def test_a_size_that_keras_does_not_take(tmp_path):
+    images = models.keras.Input((6, 6, 3))
+    model = models.keras.Model(images, L.Dense(5)(L.GlobalAveragePooling2D()(L.Conv2D(4, 3)(images))))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ModelFileError, match=r"Keras fails on 1 images of 6×9×3: .* Check input_shape and layout"):
+        load_model(tmp_path / "model.keras", input_shape=(3, 6, 9))
 
 
 def test_sizes_of_large_images_are_not_absurd(tmp_path):

@@ -148,7 +148,8 @@ def _format(header: bytes, size: int, name: str) -> tuple[int, int, int, int]:
 def _numbers(frames: bytes, kind: int, width: int, name: str) -> Sound:
     """The samples ``(count,)``, 1 being full scale."""
     if kind == _FLOAT:
-        floats: Sound = np.frombuffer(frames, f"<f{width}").astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
+            floats: Sound = np.frombuffer(frames, f"<f{width}").astype(np.float64)
         if not bool((np.abs(floats) <= LOUDEST).all()):  # NaN comes here, too
             raise DataError(
                 f"{name}: samples that are floats must be finite and within ±{LOUDEST:g}, 1 being full scale; divide "
