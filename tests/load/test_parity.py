@@ -43,7 +43,9 @@ def test_samples_are_asked_a_few_at_a_time_and_counted_through():
 
     def original(images):
         asked.append(len(images))
-        return network(images) + (0.5 if len(asked) == 3 else 0) * torch.eye(len(images), 3)
+        answers = network(images).detach().clone()
+        answers[0] += 0.5 if len(asked) == 3 else 0  # of one image, as rounding would choose among several
+        return answers
 
     with pytest.raises(ModelFileError, match=r"on 20 of the samples: image 16 by 0\.5,"):
         check_samples(Classifier(network, SPEC), original, samples)
