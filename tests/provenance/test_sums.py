@@ -65,12 +65,18 @@ def test_a_file_of_its_own(tmp_path):
     assert sums.beside(tmp_path / "model.pth") == [tmp_path / "model.pth.sha256"]
 
 
-def test_a_bare_hash_under_the_name_without_its_ending(tmp_path):
+def test_a_bare_hash_under_the_name_without_its_ending(tmp_path, monkeypatch):
     (tmp_path / "model.sha256").write_text(f"{A}\n")
     assert stated(tmp_path / "model.sha256") == {"model": [("sha256", A)]}
     (tmp_path / "model.pth").write_bytes(b"")
     assert stated(tmp_path / "model.sha256") == {"model.pth": [("sha256", A)]}
     assert sums.beside(tmp_path / "model.pth") == [tmp_path / "model.sha256"]
+    (tmp_path / "model.sha256").write_text(f"{A}\n" * 100)
+    looked, glob = [], type(tmp_path).glob
+    monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: looked.append(pattern) or glob(self, pattern))
+    assert len(stated(tmp_path / "model.sha256")["model.pth"]) == 100
+    assert looked == ["*"]  # once, and not for each line
+    (tmp_path / "model.sha256").write_text(f"{A}\n")
     (tmp_path / "model.onnx").write_bytes(b"")  # of which of the two it is, it does not say
     assert stated(tmp_path / "model.sha256") == {"model": [("sha256", A)]}
 

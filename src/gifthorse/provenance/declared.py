@@ -27,8 +27,8 @@ NEVER_CALLED = ("Storage", "torch.Tensor")
 
 DEEPEST = 100
 MOST_COPIED = 2**22
-MOST_COUNT = 2**63 - 1  # of numbers in a storage, as torch counts them
 """Characters, bytes, and members of containers; what is put into a container one by one is not copied."""
+MOST_COUNT = 2**63 - 1  # of numbers in a storage, as torch counts them
 
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY = frozenset(("EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET"))

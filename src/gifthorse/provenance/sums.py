@@ -56,12 +56,13 @@ def read(path: Path, statements: Statements, *, named: bool = False) -> None:
     text = plain_text(path, statements, most=MOST_BYTES, follow=named)
     if text is None:
         return
+    about = _about(path)
     wrong = []
     lines = [line.removesuffix("\r") for line in text.split("\n")]  # other separators may be part of a name
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        entry = _entry(line, path)
+        entry = _entry(line, about)
         if entry is None:
             wrong.append(number)
             continue
@@ -77,14 +78,22 @@ def read(path: Path, statements: Statements, *, named: bool = False) -> None:
         statements.refuse(path, f"{where} {shown} cannot be read as a hash and a name", f"line {wrong[0]}")
 
 
-def _entry(line: str, path: Path) -> tuple[str, str, str] | None:
-    """Name, hash function and hash of one line; None if it is none."""
+def _about(path: Path) -> str:
+    """The name of the file that a hash alone is about, by the name of the list; empty where that tells none."""
+    if path.suffix not in SUFFIXES:
+        return ""
+    if path.with_name(path.stem).exists():  # model.pth.sha256
+        return path.stem
+    others = [one.name for one in path.parent.glob("*") if one.stem == path.stem and one != path]
+    return others[0] if len(others) == 1 else path.stem  # model.sha256
+
+
+def _entry(line: str, about: str) -> tuple[str, str, str] | None:
+    """Name, hash function and hash of one line, which may leave out the name; None if it is none."""
     bare = line.strip()
     algorithm = algorithm_of(bare)
-    if algorithm and path.suffix in SUFFIXES:  # the hash alone, in model.pth.sha256, or in model.sha256
-        others = [one.name for one in path.parent.iterdir() if one.stem == path.stem and one != path]
-        alone = len(others) == 1 and not path.with_name(path.stem).exists()
-        return others[0] if alone else path.stem, algorithm, bare
+    if algorithm and about:
+        return about, algorithm, bare
     found = _BSD.fullmatch(line) or _GNU.fullmatch(line)
     if found is None:
         return None
